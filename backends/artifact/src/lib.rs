@@ -1,1 +1,11 @@
+//! Code to files: object, archive, shared object, executable, C header, JSON. Every writer is a function from [`Code`] or
+//! [`Description`] to bytes in the order of the file; the same input gives the same bytes. Nothing here knows tensors'
+//! values, kernels, the graph, paths or clocks, and no linker is called.
 
+mod code;
+mod fault;
+
+pub use code::{
+    Binding, Code, Content, Machine, Relocation, RelocationKind, Section, Stream, Symbol,
+};
+pub use fault::Fault;
