@@ -1,0 +1,279 @@
+//! The type of an operator's result, from the types of its operands: the one place that knows every
+//! operator's rule for shapes. What does not fit is a fault that says what was wanted and what was there.
+
+use super::op::{Op, ReduceKind, ResizeMode};
+use crate::dim::{self, Dim};
+use crate::fault::Fault;
+use crate::scalar::Body;
+use crate::tensor::{Dtype, Type};
+
+fn wrong(op: &Op, types: &[&Type], what: &str) -> Fault {
+    let got: Vec<String> = types.iter().map(|t| t.to_string()).collect();
+    Fault::invalid(format!("{what}; the operands are {}", if got.is_empty() { "none".into() } else { got.join(", ") })).op(op.mnemonic())
+}
+
+/// Broadcast of two shapes by numpy's rules, or the axis (from the end) that does not fit.
+pub fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, usize> {
+    let rank = a.len().max(b.len());
+    let one = Dim::from(1i64);
+    let mut out = Vec::with_capacity(rank);
+    for i in 0..rank {
+        let at = |s: &[Dim]| (i + s.len()).checked_sub(rank).map(|k| s[k].clone()).unwrap_or_else(|| one.clone());
+        let (x, y) = (at(a), at(b));
+        out.push(if x == y || y == one {
+            x
+        } else if x == one {
+            y
+        } else {
+            return Err(rank - i);
+        });
+    }
+    Ok(out)
+}
+
+/// The result type of `op`. Fault: kind `invalid`, naming the operator.
+pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
+    let fail = |what: &str| Err(wrong(op, types, what));
+    let (low, high) = op.arity();
+    if types.len() < low || high.is_some_and(|h| types.len() > h) {
+        return fail(&format!("{} takes {low}{} operands", op.mnemonic(), if high.is_none() { " or more" } else { "" }));
+    }
+    let rank = types.first().map_or(0, |t| t.rank());
+    let same_rank =
+        |n: usize, what: &str| if n == rank { Ok(()) } else { Err(wrong(op, types, &format!("{what} has {n} axes, the operand {rank}"))) };
+    let in_rank = |axis: usize| if axis < rank { Ok(()) } else { Err(wrong(op, types, &format!("there is no axis {axis}"))) };
+    match op {
+        Op::Input { ty, .. } => Ok(ty.clone()),
+        Op::Const { tensor } => Ok(tensor.ty()),
+        Op::Reshape { shape } => {
+            if dim::product(shape) != dim::product(&types[0].shape) {
+                return fail(&format!("{} has another number of elements", Type::new(types[0].dtype, shape.clone())));
+            }
+            Ok(Type::new(types[0].dtype, shape.clone()))
+        }
+        Op::Transpose { perm } => {
+            same_rank(perm.len(), "the permutation")?;
+            let mut sorted = perm.clone();
+            sorted.sort();
+            if sorted.iter().enumerate().any(|(i, &p)| i != p) {
+                return fail(&format!("{perm:?} is not a permutation"));
+            }
+            Ok(Type::new(types[0].dtype, perm.iter().map(|&p| types[0].shape[p].clone()).collect()))
+        }
+        Op::Slice { start, step, size } => {
+            same_rank(start.len(), "start")?;
+            same_rank(step.len(), "step")?;
+            same_rank(size.len(), "size")?;
+            for axis in 0..rank {
+                if step[axis] == 0 {
+                    return fail(&format!("the step of axis {axis} is 0"));
+                }
+                if let (Some(s), Some(n), Some(whole)) = (start[axis].fixed(), size[axis].fixed(), types[0].shape[axis].fixed()) {
+                    let last = (n - 1).checked_mul(step[axis]).and_then(|d| d.checked_add(s));
+                    let fits = |i: i64| (0..whole).contains(&i);
+                    if n < 0 || (n > 0 && !(fits(s) && last.is_some_and(fits))) {
+                        return fail(&format!("the slice leaves axis {axis}"));
+                    }
+                }
+            }
+            Ok(Type::new(types[0].dtype, size.clone()))
+        }
+        Op::Pad { low, high, value, .. } => {
+            same_rank(low.len(), "low")?;
+            same_rank(high.len(), "high")?;
+            if value.dtype != types[0].dtype {
+                return fail("the fill has another type");
+            }
+            if low.iter().chain(high).any(|d| d.fixed().is_some_and(|v| v < 0)) {
+                return fail("a pad is negative");
+            }
+            let shape = (0..rank).map(|i| types[0].shape[i].clone() + low[i].clone() + high[i].clone());
+            Ok(Type::new(types[0].dtype, shape.collect()))
+        }
+        Op::Concat { axis } => {
+            in_rank(*axis)?;
+            let mut shape = types[0].shape.clone();
+            for t in &types[1..] {
+                let fits = t.rank() == rank && t.dtype == types[0].dtype && (0..rank).all(|i| i == *axis || t.shape[i] == shape[i]);
+                if !fits {
+                    return fail(&format!("the operands differ in more than axis {axis}"));
+                }
+                shape[*axis] = shape[*axis].clone() + t.shape[*axis].clone();
+            }
+            Ok(Type::new(types[0].dtype, shape))
+        }
+        Op::Expand { shape } => match broadcast(&types[0].shape, shape) {
+            Ok(result) if result == *shape => Ok(Type::new(types[0].dtype, result)),
+            _ => fail(&format!("it cannot be repeated to {}", Type::new(types[0].dtype, shape.clone()))),
+        },
+        Op::Gather { axis } => {
+            in_rank(*axis)?;
+            if !matches!(types[1].dtype, Dtype::I32 | Dtype::I64) {
+                return fail("indices are i32 or i64");
+            }
+            let shape = [&types[0].shape[..*axis], &types[1].shape, &types[0].shape[*axis + 1..]].concat();
+            Ok(Type::new(types[0].dtype, shape))
+        }
+        Op::Map { body } => {
+            let mut shape = types[0].shape.clone();
+            for t in &types[1..] {
+                shape = broadcast(&shape, &t.shape).map_err(|_| wrong(op, types, "the shapes do not broadcast"))?;
+            }
+            let dtypes: Vec<Dtype> = types.iter().map(|t| t.dtype).collect();
+            let dtype = body.result_type(&dtypes).map_err(|what| wrong(op, types, &what))?;
+            Ok(Type::new(dtype, shape))
+        }
+        Op::Dot { trans_a, trans_b, epilogue } => {
+            let (a, b) = (types[0], types[1]);
+            if a.rank() < 2 || b.rank() < 2 {
+                return fail("dot takes matrices");
+            }
+            if a.dtype != b.dtype {
+                return fail("the factors have two types");
+            }
+            let matrix = |t: &Type, swapped: bool| {
+                let (x, y) = (t.shape[t.rank() - 2].clone(), t.shape[t.rank() - 1].clone());
+                if swapped { (y, x) } else { (x, y) }
+            };
+            let ((m, k), (k2, n)) = (matrix(a, *trans_a), matrix(b, *trans_b));
+            if k != k2 {
+                return fail(&format!("the inner extents {k} and {k2} differ"));
+            }
+            let mut shape = broadcast(&a.shape[..a.rank() - 2], &b.shape[..b.rank() - 2])
+                .map_err(|_| wrong(op, types, "the leading axes do not broadcast"))?;
+            shape.extend([m, n]);
+            with_epilogue(op, types, epilogue, Type::new(a.dtype, shape))
+        }
+        Op::Conv { stride, dilation, inflate, low, high, group, epilogue } => {
+            let (x, w) = (types[0], types[1]);
+            if rank < 3 || w.rank() != rank {
+                return fail("conv takes [n, spatial.., c] and [kernel.., c / group, m]");
+            }
+            let spatial = rank - 2;
+            if [stride.len(), dilation.len(), inflate.len(), low.len(), high.len()] != [spatial; 5] {
+                return fail(&format!("the attributes are not for {spatial} spatial axes"));
+            }
+            if *group == 0 || stride.contains(&0) || dilation.contains(&0) || inflate.contains(&0) {
+                return fail("group, stride, dilation and inflate are at least 1");
+            }
+            if x.dtype != w.dtype {
+                return fail("the factors have two types");
+            }
+            let g = Dim::from(*group);
+            let m = &w.shape[rank - 1];
+            if w.shape[rank - 2].clone() * g.clone() != x.shape[rank - 1] || m.fixed().is_some_and(|m| m % *group as i64 != 0) {
+                return fail(&format!("the channels do not fit {group} groups"));
+            }
+            let mut shape = vec![x.shape[0].clone()];
+            for i in 0..spatial {
+                let Some(size) = w.shape[i].fixed() else { return fail("the kernel has a symbolic size") };
+                let inflated = (x.shape[i + 1].clone() - Dim::from(1i64)) * Dim::from(inflate[i]) + Dim::from(1i64);
+                shape.push(match windows(inflated, size, stride[i], dilation[i], low[i], high[i]) {
+                    Some(d) => d,
+                    None => return fail(&format!("the kernel is larger than spatial axis {i} with its padding")),
+                });
+            }
+            shape.push(m.clone());
+            with_epilogue(op, types, epilogue, Type::new(x.dtype, shape))
+        }
+        Op::Window { size, stride, dilation, low, high, epilogue, .. } => {
+            if rank < 3 || [size.len(), stride.len(), dilation.len(), low.len(), high.len()] != [rank - 2; 5] {
+                return fail("window takes [n, spatial.., c] and attributes for each spatial axis");
+            }
+            if stride.contains(&0) || dilation.contains(&0) || size.contains(&0) {
+                return fail("size, stride and dilation are at least 1");
+            }
+            let mut shape = vec![types[0].shape[0].clone()];
+            for i in 0..rank - 2 {
+                shape.push(match windows(types[0].shape[i + 1].clone(), size[i] as i64, stride[i], dilation[i], low[i], high[i]) {
+                    Some(d) => d,
+                    None => return fail(&format!("the window is larger than spatial axis {i} with its padding")),
+                });
+            }
+            shape.push(types[0].shape[rank - 1].clone());
+            with_epilogue(op, types, epilogue, Type::new(types[0].dtype, shape))
+        }
+        Op::Reduce { kind, axes, prologue, epilogue } => {
+            let dtype = prologue.result_type(&[types[0].dtype]).map_err(|what| wrong(op, types, &what))?;
+            if *kind == ReduceKind::Mean && dtype == Dtype::Bool {
+                return fail("bool has no mean");
+            }
+            with_epilogue(op, types, epilogue, Type::new(dtype, reduced(op, types, axes)?))
+        }
+        Op::ArgReduce { axis, .. } => Ok(Type::new(Dtype::I64, reduced(op, types, &[*axis])?)),
+        Op::Cumulate { axis, .. } => {
+            in_rank(*axis)?;
+            Ok(types[0].clone())
+        }
+        Op::Softmax { axis, prologue, .. } => {
+            in_rank(*axis)?;
+            let dtype = prologue.result_type(&[types[0].dtype]).map_err(|what| wrong(op, types, &what))?;
+            if !dtype.is_float() {
+                return fail("softmax takes floats");
+            }
+            Ok(Type::new(dtype, types[0].shape.clone()))
+        }
+        Op::Norm { axes, epilogue, .. } => {
+            reduced(op, types, axes)?;
+            if !types[0].dtype.is_float() {
+                return fail("norm takes floats");
+            }
+            with_epilogue(op, types, epilogue, types[0].clone())
+        }
+        Op::Resize { mode, scale, roi, shape, .. } => {
+            same_rank(scale.len(), "scale")?;
+            same_rank(shape.len(), "shape")?;
+            if !roi.is_empty() && roi.len() != 2 * rank {
+                return fail("roi holds a start and an end for each axis");
+            }
+            let nearest = matches!(
+                mode,
+                ResizeMode::NearestRoundPreferFloor
+                    | ResizeMode::NearestRoundPreferCeil
+                    | ResizeMode::NearestFloor
+                    | ResizeMode::NearestCeil
+            );
+            if !nearest && !types[0].dtype.is_float() && !types[0].dtype.is_int() {
+                return fail("interpolation takes numbers");
+            }
+            Ok(Type::new(types[0].dtype, shape.clone()))
+        }
+    }
+}
+
+/// Result extent of a window of `size` over `extent`; `None` when it does not fit once.
+fn windows(extent: Dim, size: i64, stride: usize, dilation: usize, low: i64, high: i64) -> Option<Dim> {
+    let span = dilation as i64 * (size - 1) + 1;
+    let room = extent + Dim::from(low + high - span);
+    match room.fixed() {
+        Some(r) if r < 0 => None,
+        _ => Some(room.floor_div(stride as i64) + Dim::from(1i64)),
+    }
+}
+
+fn reduced(op: &Op, types: &[&Type], axes: &[usize]) -> Result<Vec<Dim>, Fault> {
+    let mut shape = types[0].shape.clone();
+    for (i, &axis) in axes.iter().enumerate() {
+        if axis >= shape.len() {
+            return Err(wrong(op, types, &format!("there is no axis {axis}")));
+        }
+        if axes[..i].contains(&axis) {
+            return Err(wrong(op, types, &format!("axis {axis} stands twice")));
+        }
+        shape[axis] = Dim::from(1i64);
+    }
+    Ok(shape)
+}
+
+/// The epilogue's result type; its operands must broadcast to the operator's result.
+fn with_epilogue(op: &Op, types: &[&Type], epilogue: &Body, result: Type) -> Result<Type, Fault> {
+    let extra = &types[op.own_operands()..];
+    for t in extra {
+        if broadcast(&result.shape, &t.shape).as_ref() != Ok(&result.shape) {
+            return Err(wrong(op, types, &format!("{t} does not broadcast to the result {result}")));
+        }
+    }
+    let dtypes: Vec<Dtype> = std::iter::once(result.dtype).chain(extra.iter().map(|t| t.dtype)).collect();
+    let dtype = epilogue.result_type(&dtypes).map_err(|what| wrong(op, types, &what))?;
+    Ok(Type::new(dtype, result.shape))
+}

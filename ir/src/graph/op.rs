@@ -1,0 +1,224 @@
+//! THE TABLE of tensor operators: a closed set. One row makes the variant, its attributes, its mnemonic,
+//! its arity, and how it is printed and parsed; `infer`, `eval` and the kernels match on it without `_`,
+//! so the compiler lists what a new operator still needs.
+//!
+//! One node gives one tensor. ONNX's two hundred operators are import functions over these.
+
+use super::attr::{Attr, Attrs};
+use crate::dim::Dim;
+use crate::scalar::{Body, Literal};
+use crate::tensor::{Tensor, Type};
+use crate::text::{Lexer, ParseError};
+
+macro_rules! operators {
+    ($($(#[$doc:meta])* $variant:ident $mnemonic:literal $low:literal .. $high:tt { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* };)*) => {
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Op { $($(#[$doc])* $variant { $($(#[$fdoc])* $field: $ty),* },)* }
+
+        impl Op {
+            /// Every mnemonic, in the order of the table.
+            pub const MNEMONICS: &[&str] = &[$($mnemonic,)*];
+
+            pub fn mnemonic(&self) -> &'static str {
+                match self { $(Op::$variant { .. } => $mnemonic,)* }
+            }
+            /// Fewest and most operands (`None`: as many as the epilogue or the operator wants).
+            pub fn arity(&self) -> (usize, Option<usize>) {
+                match self { $(Op::$variant { .. } => ($low, operators!(@high $high)),)* }
+            }
+            /// Every attribute with its name, in the order of the table.
+            pub fn attributes(&self) -> Vec<(&'static str, &dyn Attr)> {
+                match self { $(Op::$variant { $($field),* } => vec![$((stringify!($field), $field as &dyn Attr)),*],)* }
+            }
+            /// Reads the attributes that stand behind `mnemonic` and its operands.
+            pub fn parse(mnemonic: &str, lexer: &mut Lexer) -> Result<Op, ParseError> {
+                match mnemonic {
+                    $($mnemonic => {
+                        #[allow(unused_mut)]
+                        let mut attrs = Attrs::parse(lexer)?;
+                        let op = Op::$variant { $($field: attrs.take(stringify!($field), lexer)?),* };
+                        attrs.finish(lexer)?;
+                        Ok(op)
+                    })*
+                    other => Err(lexer.error(format!("there is no operator `{other}`"))),
+                }
+            }
+        }
+    };
+    (@high any) => { None };
+    (@high $n:literal) => { Some($n) };
+}
+
+operators! {
+    /// A model input.
+    Input "input" 0..0 { name: String, ty: Type };
+    /// A constant.
+    Const "const" 0..0 { tensor: Tensor };
+    /// The same elements in row-major order under another shape.
+    Reshape "reshape" 1..1 { shape: Vec<Dim> };
+    /// Axis `i` of the result is axis `perm[i]` of the operand.
+    Transpose "transpose" 1..1 { perm: Vec<usize> };
+    /// Along each axis `size` elements from `start` in steps of `step` (may be negative), all in range.
+    Slice "slice" 1..1 { start: Vec<Dim>, step: Vec<i64>, size: Vec<Dim> };
+    /// `low` elements before and `high` behind, along each axis, none negative. `value` counts for `constant` only.
+    Pad "pad" 1..1 { low: Vec<Dim>, high: Vec<Dim>, mode: PadMode, value: Literal };
+    /// The operands one after the other along `axis`.
+    Concat "concat" 1..any { axis: usize };
+    /// Repeats axes of size 1, and leading ones, to `shape` (numpy broadcasting).
+    Expand "expand" 1..1 { shape: Vec<Dim> };
+    /// Operand 0 at the indices of operand 1 (i32 or i64; negative ones count from the end) along `axis`; the
+    /// indices' shape takes that axis' place. An index out of range is status 4 at run time.
+    Gather "gather" 2..2 { axis: usize };
+    /// `body` over each element of the operands, broadcast against each other.
+    Map "map" 1..any { body: Body };
+    /// `a[.., m, k] x b[.., k, n]`, leading axes broadcast; with `trans_a` operand 0 is `[.., k, m]`, with
+    /// `trans_b` operand 1 is `[.., n, k]`. Further operands belong to the epilogue, broadcast to the result.
+    Dot "dot" 2..any { trans_a: bool, trans_b: bool, epilogue: Body };
+    /// Operand 0 `[n, spatial.., c]`, operand 1 `[kernel.., c / group, m]`, result `[n, spatial.., m]`. `inflate - 1`
+    /// zeros stand between neighbours of the input along each spatial axis (a transposed convolution's
+    /// stride). Pads may be negative (they crop). Further operands belong to the epilogue.
+    Conv "conv" 2..any { stride: Vec<usize>, dilation: Vec<usize>, inflate: Vec<usize>, low: Vec<i64>, high: Vec<i64>, group: usize, epilogue: Body };
+    /// `kind` over sliding windows of the spatial axes of `[n, spatial.., c]`. Padding counts as 0 for `sum`, -inf
+    /// (the smallest value) for `max`.
+    Window "window" 1..any { kind: WindowKind, size: Vec<usize>, stride: Vec<usize>, dilation: Vec<usize>, low: Vec<i64>, high: Vec<i64>, epilogue: Body };
+    /// `kind` over `axes` of `prologue(x)`; those axes stay with size 1. Over nothing: sum 0, prod 1, min +inf, max -inf.
+    Reduce "reduce" 1..any { kind: ReduceKind, axes: Vec<usize>, prologue: Body, epilogue: Body };
+    /// The i64 index of the largest or smallest element along `axis`, which stays with size 1; of several the
+    /// first, or the last.
+    ArgReduce "argreduce" 1..1 { kind: ArgKind, axis: usize, last: bool };
+    /// Running sum (product) along `axis`.
+    Cumulate "cumulate" 1..1 { kind: CumulateKind, axis: usize, exclusive: bool, reverse: bool };
+    /// `exp(x) / sum(exp(x))` of `prologue(x)` along `axis`, or its logarithm.
+    Softmax "softmax" 1..1 { axis: usize, log: bool, prologue: Body };
+    /// `(x - mean) / sqrt(variance + epsilon)` over `axes`; without `center` `x / sqrt(mean(x * x) + epsilon)`. Scale
+    /// and bias are the epilogue's. `epsilon` holds the bits of an f32.
+    Norm "norm" 1..any { axes: Vec<usize>, epsilon: Real, center: bool, epilogue: Body };
+    /// Resampling to `shape`. Per axis: source position = by `coordinate` from the result's index and `scale`
+    /// (result size / source size as ONNX means it). `antialias` widens the filter when shrinking.
+    Resize "resize" 1..1 { mode: ResizeMode, coordinate: Coordinate, scale: Vec<Real>, roi: Vec<Real>, shape: Vec<Dim>, antialias: bool, exclude_outside: bool, extrapolation: Real };
+}
+
+/// An f64 attribute; compared by its bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Real(pub f64);
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Real) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+impl Eq for Real {}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident $word:literal),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+        impl $name {
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),* }
+            }
+        }
+        impl Attr for $name {
+            fn print(&self) -> String {
+                self.word().into()
+            }
+            fn parse(lexer: &mut Lexer) -> Result<Self, ParseError> {
+                match lexer.word()? {
+                    $($word => Ok($name::$variant),)*
+                    other => Err(lexer.error(format!(concat!("`{}` is none of", $(" ", $word),*), other))),
+                }
+            }
+        }
+    )*};
+}
+words! {
+    /// What stands in the padding.
+    PadMode { Constant "constant", Reflect "reflect", Edge "edge", Wrap "wrap" }
+    /// What a window computes.
+    WindowKind { Max "max", Sum "sum" }
+    /// What a reduction computes.
+    ReduceKind { Sum "sum", Mean "mean", Prod "prod", Max "max", Min "min" }
+    ArgKind { Max "max", Min "min" }
+    CumulateKind { Sum "sum", Prod "prod" }
+    /// The filter of a resize.
+    ResizeMode {
+        /// The nearest source element; a half goes down.
+        NearestRoundPreferFloor "nearest_floor_half",
+        /// The nearest source element; a half goes up.
+        NearestRoundPreferCeil "nearest_ceil_half",
+        NearestFloor "floor",
+        NearestCeil "ceil",
+        Linear "linear",
+        /// Keys' kernel with a = -0.75.
+        Cubic75 "cubic75",
+        /// Keys' kernel with a = -0.5.
+        Cubic50 "cubic50",
+    }
+    /// ONNX's `coordinate_transformation_mode`.
+    Coordinate {
+        HalfPixel "half_pixel",
+        HalfPixelSymmetric "half_pixel_symmetric",
+        PytorchHalfPixel "pytorch_half_pixel",
+        AlignCorners "align_corners",
+        Asymmetric "asymmetric",
+        TfHalfPixelForNn "tf_half_pixel_for_nn",
+        TfCropAndResize "tf_crop_and_resize",
+    }
+}
+
+impl Op {
+    /// The epilogue, for operators that have one. A map's body is not one.
+    pub fn epilogue(&self) -> Option<&Body> {
+        match self {
+            Op::Dot { epilogue, .. }
+            | Op::Conv { epilogue, .. }
+            | Op::Window { epilogue, .. }
+            | Op::Reduce { epilogue, .. }
+            | Op::Norm { epilogue, .. } => Some(epilogue),
+            Op::Input { .. }
+            | Op::Const { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Expand { .. }
+            | Op::Gather { .. }
+            | Op::Map { .. }
+            | Op::ArgReduce { .. }
+            | Op::Cumulate { .. }
+            | Op::Softmax { .. }
+            | Op::Resize { .. } => None,
+        }
+    }
+
+    pub fn epilogue_mut(&mut self) -> Option<&mut Body> {
+        match self {
+            Op::Dot { epilogue, .. }
+            | Op::Conv { epilogue, .. }
+            | Op::Window { epilogue, .. }
+            | Op::Reduce { epilogue, .. }
+            | Op::Norm { epilogue, .. } => Some(epilogue),
+            Op::Input { .. }
+            | Op::Const { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Expand { .. }
+            | Op::Gather { .. }
+            | Op::Map { .. }
+            | Op::ArgReduce { .. }
+            | Op::Cumulate { .. }
+            | Op::Softmax { .. }
+            | Op::Resize { .. } => None,
+        }
+    }
+
+    /// Operands before those of the epilogue.
+    pub fn own_operands(&self) -> usize {
+        self.arity().0
+    }
+}
