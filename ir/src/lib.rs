@@ -7,8 +7,8 @@
 pub mod dim;
 pub mod fault;
 pub mod graph;
-//k
-//p
+pub mod kernel;
+pub mod program;
 pub mod scalar;
 pub mod tensor;
 pub mod text;
@@ -16,6 +16,6 @@ pub mod text;
 pub use dim::{Dim, Symbols};
 pub use fault::{Fault, Kind};
 pub use graph::{Graph, NodeId, Op};
-//pub use program::Program;
+pub use program::Program;
 pub use scalar::Body;
 pub use tensor::{Dtype, Tensor, Type};

@@ -374,6 +374,11 @@ impl Tensor {
         }
     }
 
+    /// For reading runs of elements at any place.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { tensor: self }
+    }
+
     /// Dense little-endian bytes in row-major order; the source itself where it is dense already.
     pub fn bytes(&self) -> Bytes {
         let width = self.dtype.bytes();
@@ -404,6 +409,36 @@ impl Tensor {
         let mut out = Vec::with_capacity(self.elements());
         self.each(|e| out.push(element_to_i64(self.dtype, e)));
         out
+    }
+}
+
+/// Reads runs of a tensor's elements; see [`Tensor::reader`].
+pub struct Reader<'a> {
+    tensor: &'a Tensor,
+}
+
+impl Reader<'_> {
+    /// Appends `count` elements to `out`, starting at `at` and moving `step` along `axis`.
+    pub fn run(&self, at: &[usize], axis: usize, step: usize, count: usize, out: &mut Vec<u8>) {
+        let t = self.tensor;
+        let width = t.dtype.bytes();
+        let start = t.offset as isize + at.iter().zip(&t.strides).map(|(&i, &s)| i as isize * s).sum::<isize>();
+        let stride = t.strides.get(axis).map_or(0, |&s| s * step as isize);
+        if count > 0 && stride == 1 && t.scales.is_empty() {
+            out.extend_from_slice(&t.source[start as usize * width..][..count * width]);
+            return;
+        }
+        for i in 0..count {
+            let element = &t.source[(start + i as isize * stride) as usize * width..][..width];
+            if t.scales.is_empty() {
+                out.extend_from_slice(element);
+                continue;
+            }
+            let value = f32::from_le_bytes(element.try_into().expect("only f32 is scaled"));
+            let position = |a: usize| at[a] + if a == axis { i * step } else { 0 };
+            let value = t.scales.iter().fold(value, |v, (a, k)| v * k[position(*a)]);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
     }
 }
 

@@ -1,0 +1,52 @@
+//! A machine as data: what the kernel generator plans with and what the verifier checks against. A CPU
+//! level is one constant of this type in its machine's crate.
+
+/// What a CPU level offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The level's name: `x86-64-v3`.
+    pub name: &'static str,
+    /// Bytes of a vector register: 16, 32 or 64.
+    pub vector_bytes: u32,
+    /// Vector registers.
+    pub vectors: u8,
+    /// General registers for pointers and loop counters together.
+    pub generals: u8,
+    /// `mul_add` rounds once. Where not, it is a multiplication and an addition, both rounded.
+    pub fused: bool,
+    pub min_max: MinMax,
+    pub menu: Menu,
+    /// Data cache bytes of one core: L1, L2, and its share of L3.
+    pub caches: [u64; 3],
+    /// Latency x throughput of the multiply-add: independent accumulators needed to saturate it.
+    pub accumulators: u8,
+}
+
+/// What the native minimum and maximum do with NaN and zeros of two signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinMax {
+    /// `max(a, b) = a > b ? a : b`: the second operand when either is NaN or both are zero.
+    SecondOnTie,
+    /// NaN if either is; -0 below +0.
+    Ieee,
+}
+
+/// Instructions that not every machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Menu {
+    /// An operand may come from memory.
+    pub memory_operand: bool,
+    /// An operand may be one element in memory repeated over the lanes.
+    pub splat_operand: bool,
+    /// An operand may be one lane of a register.
+    pub lane_operand: bool,
+    /// Partial loads and stores cost what full ones do.
+    pub masks: bool,
+}
+
+impl Facts {
+    /// 32-bit lanes of a vector.
+    pub fn lanes(&self) -> usize {
+        self.vector_bytes as usize / 4
+    }
+}

@@ -1,0 +1,217 @@
+//! Scalar kernels: sorting, selection, gathers with checked indices, control flow, rare operators and
+//! element types. Virtual values of three types; a register allocator places them (Cranelift on native
+//! machines, locals on WebAssembly). Control flow is structured. No call leaves a kernel.
+//!
+//! A scalar kernel returns a status: 0, or that of the [`Stmt::Fail`] or failed [`Expr::Require`] it met.
+
+use crate::tensor::Dtype;
+
+/// The type of a value. Every integer type and bool computes in `Int`, f16 and bf16 in `F32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ty {
+    /// 64 bits; signed or not by the operation.
+    Int,
+    F32,
+    F64,
+}
+
+/// The type that an element of `dtype` has once it is loaded.
+pub fn ty_of(dtype: Dtype) -> Ty {
+    match dtype {
+        Dtype::F64 => Ty::F64,
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ty::F32,
+        Dtype::I8
+        | Dtype::I16
+        | Dtype::I32
+        | Dtype::I64
+        | Dtype::U8
+        | Dtype::U16
+        | Dtype::U32
+        | Dtype::U64
+        | Dtype::Bool
+        | Dtype::I4
+        | Dtype::U4
+        | Dtype::I2
+        | Dtype::U2 => Ty::Int,
+        // as bits; kernels decode them by table or by arithmetic
+        Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 | Dtype::F4E2M1 => Ty::Int,
+    }
+}
+
+/// A value: set once by `Let` or as a loop's variable, visible to the end of its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value(pub u32);
+
+/// A variable that may be set again. Reads see the last `Set` in execution order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell(pub u32);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct ScalarKernel {
+    /// The type of every value, by number.
+    pub values: Vec<Ty>,
+    /// The type of every cell, by number. Cells start as 0.
+    pub cells: Vec<Ty>,
+    pub body: Vec<Stmt>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Stmt {
+    Let {
+        to: Value,
+        expr: Expr,
+    },
+    /// Element `at` (counted in elements of `dtype`) of argument `arg`. Integers are cut to the width; bool
+    /// stores 0 or 1 and is given 0 or 1; f16 and bf16 round to nearest even.
+    Store {
+        arg: u8,
+        dtype: Dtype,
+        at: Value,
+        value: Value,
+    },
+    Set {
+        cell: Cell,
+        value: Value,
+    },
+    /// `var` counts from `from` up to, not including, `to`; not at all when `from >= to`.
+    For {
+        var: Value,
+        from: Value,
+        to: Value,
+        body: Vec<Stmt>,
+    },
+    /// `cond` is an Int; anything but 0 is true.
+    If {
+        cond: Value,
+        then: Vec<Stmt>,
+        other: Vec<Stmt>,
+    },
+    /// Runs `head`, then stops unless `cond` (made in `head`) is true, then runs `body`, and again.
+    While {
+        head: Vec<Stmt>,
+        cond: Value,
+        body: Vec<Stmt>,
+    },
+    /// Returns `status`.
+    Fail {
+        status: u8,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expr {
+    Int(i64),
+    /// By its bits.
+    F32(u32),
+    /// By its bits.
+    F64(u64),
+    /// Element `at` (counted in elements of `dtype`) of argument `arg`, extended by its sign or by zeros.
+    Load {
+        arg: u8,
+        dtype: Dtype,
+        at: Value,
+    },
+    Get(Cell),
+    Unary(Unary, Value),
+    Binary(Binary, Value, Value),
+    /// Floats: `a * b + c`. Rounds once where Facts say fused.
+    MulAdd(Value, Value, Value),
+    /// `b` if `a` is not 0, else `c`. Both are computed.
+    Select(Value, Value, Value),
+    /// `value` if it is in `0..below`, else the kernel returns `status`. What bounds proofs lean on.
+    Require {
+        value: Value,
+        below: i64,
+        status: u8,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unary {
+    // Int -> Int
+    INeg,
+    INot,
+    /// Cut to the width of an integer type and extended again; bool: not 0.
+    Wrap(Dtype),
+    // F -> F
+    Neg,
+    Abs,
+    Sqrt,
+    Floor,
+    Ceil,
+    Trunc,
+    /// To nearest, halves to even.
+    Round,
+    // conversions
+    /// Signed Int to F32, rounded to nearest.
+    IntToF32,
+    IntToF64,
+    /// Unsigned Int to F32, rounded to nearest.
+    UIntToF32,
+    UIntToF64,
+    /// Either float to signed Int: toward zero, saturating, NaN gives 0.
+    FloatToInt,
+    /// Either float to unsigned Int: toward zero, saturating, NaN gives 0.
+    FloatToUInt,
+    F32ToF64,
+    F64ToF32,
+    /// The bits of an F32, extended with zeros.
+    F32Bits,
+    /// An F32 from the low 32 bits.
+    F32FromBits,
+    F64Bits,
+    F64FromBits,
+    /// An F32 rounded to the nearest f16 (halves to even), as F32 again.
+    RoundF16,
+    /// An F32 rounded to the nearest bf16 (halves to even), as F32 again.
+    RoundBF16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Binary {
+    // Int, Int -> Int; all wrap
+    IAdd,
+    ISub,
+    IMul,
+    /// Toward zero; by 0 gives 0; MIN / -1 gives MIN.
+    SDiv,
+    /// By 0 gives 0.
+    UDiv,
+    /// The sign of the dividend; by 0 gives 0.
+    SRem,
+    URem,
+    And,
+    Or,
+    Xor,
+    /// A count of 64 or more (unsigned) gives 0.
+    Shl,
+    /// A count of 64 or more (unsigned) gives 0.
+    UShr,
+    /// A count of 64 or more (unsigned) counts as 63.
+    SShr,
+    SMin,
+    SMax,
+    UMin,
+    UMax,
+    // Int, Int -> 0 or 1
+    IEq,
+    INe,
+    SLt,
+    SLe,
+    ULt,
+    ULe,
+    // F, F -> F
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// NaN if either is; -0 below +0.
+    Min,
+    /// NaN if either is; -0 below +0.
+    Max,
+    // F, F -> 0 or 1; false when either is NaN, but Ne
+    Eq,
+    Ne,
+    Lt,
+    Le,
+}

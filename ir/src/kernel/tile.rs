@@ -1,0 +1,200 @@
+//! Tile kernels: hot vector loops. Registers are explicit, planned by the generator from Facts; every
+//! address is a pointer register and a constant, every trip count is a constant. Lanes are 32 bits wide,
+//! read as f32 or as i32 by the operation. A machine turns each statement into one or two instructions.
+
+/// A vector register, `0..facts.vectors`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct V(pub u8);
+
+/// A pointer register. On entry `P(i)` holds argument `i`; the others are undefined until they are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct P(pub u8);
+
+/// The address `p + offset`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct At {
+    pub p: P,
+    pub offset: i32,
+}
+
+/// The second source of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    V(V),
+    /// A whole vector in memory. Menu: `memory_operand`.
+    Memory(At),
+    /// One 32-bit element in memory, in all lanes. Menu: `splat_operand`.
+    Splat(At),
+    /// These 32 bits in all lanes; lies in the constant pool, or in an immediate. Every machine takes it.
+    Bits(u32),
+    /// Lane `1` of a register, in all lanes. Menu: `lane_operand`.
+    Lane(V, u8),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TileKernel {
+    pub body: Vec<Stmt>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Stmt {
+    /// `times` is at least 1. Pointers moved inside stay moved.
+    Loop {
+        times: u32,
+        body: Vec<Stmt>,
+    },
+    /// `to = from + offset`.
+    Point {
+        to: P,
+        from: P,
+        offset: i64,
+    },
+    /// `p += by`.
+    Advance {
+        p: P,
+        by: i64,
+    },
+    /// These bits in all lanes.
+    Set {
+        to: V,
+        bits: u32,
+    },
+    Copy {
+        to: V,
+        from: V,
+    },
+    /// The first `lanes` lanes from memory, the others 0. No byte beyond them is touched.
+    Load {
+        to: V,
+        at: At,
+        lanes: u8,
+    },
+    /// One element in all lanes.
+    Splat {
+        to: V,
+        at: At,
+    },
+    /// Lane `i` from `at + i * stride` bytes, for the first `lanes` lanes, the others 0.
+    Gather {
+        to: V,
+        at: At,
+        stride: i32,
+        lanes: u8,
+    },
+    /// The first `lanes` lanes to memory. No byte beyond them is touched.
+    Store {
+        from: V,
+        at: At,
+        lanes: u8,
+    },
+    /// Lane `i` to `at + i * stride` bytes, for the first `lanes` lanes.
+    Scatter {
+        from: V,
+        at: At,
+        stride: i32,
+        lanes: u8,
+    },
+    /// `acc = a * b + acc`, or `acc - a * b` when `negate`. Rounds once where Facts say fused.
+    MulAdd {
+        acc: V,
+        a: V,
+        b: Operand,
+        negate: bool,
+    },
+    /// `acc = acc * x + c`: a step of Horner's rule. Rounds once where Facts say fused.
+    Horner {
+        acc: V,
+        x: V,
+        c: Operand,
+    },
+    Unary {
+        op: Unary,
+        to: V,
+        a: V,
+    },
+    Binary {
+        op: Binary,
+        to: V,
+        a: V,
+        b: Operand,
+    },
+    /// `to = cmp(x, y) ? a : b`, lane by lane. `to` may be any of them.
+    Select {
+        to: V,
+        cmp: Compare,
+        x: V,
+        y: Operand,
+        a: V,
+        b: V,
+    },
+    /// Folds the lanes of `from` with `op`; the result in all lanes of `to`. The order is fixed: lane `i` with
+    /// lane `i + half`, then halves again, `half` from `lanes / 2` down to 1. `op` is `Add`, `Max` or `Min`. Changes `temp`.
+    Fold {
+        op: Binary,
+        to: V,
+        from: V,
+        temp: V,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unary {
+    /// f32: flips the sign bit.
+    Neg,
+    /// f32: clears the sign bit.
+    Abs,
+    Sqrt,
+    Floor,
+    Ceil,
+    Trunc,
+    /// To nearest, halves to even.
+    Round,
+    /// f32 to i32, toward zero; what does not fit, and NaN, is unspecified: the generator clamps first.
+    ToInt,
+    /// i32 to f32, rounded to nearest.
+    FromInt,
+    /// i32 shifted left by 0..=31 bits.
+    Shl(u8),
+    /// Logical shift right by 0..=31 bits.
+    Shr(u8),
+    /// Arithmetic shift right by 0..=31 bits.
+    Sar(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// What Facts say of NaN and zeros.
+    Min,
+    /// What Facts say of NaN and zeros.
+    Max,
+    And,
+    Or,
+    Xor,
+    /// `!a & b`.
+    AndNot,
+    IAdd,
+    ISub,
+    IMul,
+    /// Signed.
+    IMin,
+    /// Signed.
+    IMax,
+}
+
+/// A comparison of lanes. Float ones are false when either side is NaN, but `Ne` and `Unordered`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Compare {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    /// Either is NaN.
+    Unordered,
+    IEq,
+    /// Signed.
+    ILt,
+}

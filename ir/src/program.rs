@@ -1,0 +1,259 @@
+//! Program: kernels, the calls in order, the places of all memory in the arena, and the packed constants.
+//! It is what a backend reads; it names no operator and no machine.
+
+use crate::kernel::Kernel;
+use crate::tensor::{Tensor, Type};
+use std::sync::Arc;
+
+/// A model for one CPU level.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// In the order of the model's signature.
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub kernels: Vec<Kernel>,
+    pub constants: Vec<Packed>,
+    /// In the order of execution.
+    pub steps: Vec<Step>,
+    /// Bytes of memory between calls of one run, a multiple of `arena_align`.
+    pub arena_bytes: u64,
+    pub arena_align: u64,
+    /// Scratch of one worker, behind the arena.
+    pub worker_bytes: u64,
+    /// What lies where in the arena and when, for printing and checking.
+    pub plan: Vec<Allocation>,
+}
+
+/// An input or an output: dense, row-major.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub ty: Type,
+    pub bytes: u64,
+}
+
+/// Calls that do not depend on each other: they run in any order, or at once on several workers.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub calls: Vec<Call>,
+    /// What it computes: the mnemonic of its operator.
+    pub what: String,
+    /// The ONNX names it came from.
+    pub names: Vec<Arc<str>>,
+    /// Multiply-accumulates, 0 where the notion does not fit.
+    pub macs: u64,
+}
+
+/// One kernel on its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Index into [`Program::kernels`].
+    pub kernel: usize,
+    pub args: Vec<Address>,
+}
+
+/// Where an argument points, offsets in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    Input {
+        index: usize,
+        offset: u64,
+    },
+    Output {
+        index: usize,
+        offset: u64,
+    },
+    Arena {
+        offset: u64,
+    },
+    /// The scratch of the worker that runs the call.
+    Scratch {
+        offset: u64,
+    },
+    Constant {
+        index: usize,
+        offset: u64,
+    },
+}
+
+/// One buffer of the arena: `bytes` at `offset`, in use from step `first` to step `last`, both included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    pub name: String,
+    pub offset: u64,
+    pub bytes: u64,
+    pub first: usize,
+    pub last: usize,
+}
+
+/// A constant in the layout that its kernel reads: parts one after the other. Nothing is laid out until
+/// [`Packed::write`], so a large weight is never held twice.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    pub align: u64,
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a packed constant.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// `source`, padded at the end of each axis with zeros to `padded`, each axis split as `split` says (their
+    /// products are `padded`), the split axes in the order `order`: outermost first.
+    Layout { source: Tensor, padded: Vec<usize>, split: Vec<Vec<usize>>, order: Vec<usize> },
+    /// Bytes as they are.
+    Bytes(Arc<[u8]>),
+    /// Zeros.
+    Fill { bytes: u64 },
+    /// `groups` slices along the outermost split axis of each part, interleaved: group 0 of every part, then
+    /// group 1 … A panel of weights followed by its bias. All parts divide evenly.
+    Interleave { groups: usize, parts: Vec<Part> },
+}
+
+impl Part {
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Part::Layout { source, padded, .. } => padded.iter().product::<usize>() as u64 * source.dtype().bytes() as u64,
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::Fill { bytes } => *bytes,
+            Part::Interleave { parts, .. } => parts.iter().map(Part::bytes).sum(),
+        }
+    }
+
+    /// Group `group` of `groups` equal ones, handed to `out` in pieces.
+    fn write_group(&self, group: usize, groups: usize, out: &mut dyn FnMut(&[u8])) {
+        match self {
+            Part::Layout { source, padded, split, order } => write_layout(source, padded, split, order, group, groups, out),
+            Part::Bytes(bytes) => {
+                let len = bytes.len() / groups;
+                out(&bytes[group * len..(group + 1) * len]);
+            }
+            Part::Fill { bytes } => {
+                let zeros = [0u8; 4096];
+                let mut left = bytes / groups as u64;
+                while left > 0 {
+                    let n = left.min(zeros.len() as u64);
+                    out(&zeros[..n as usize]);
+                    left -= n;
+                }
+            }
+            Part::Interleave { groups: inner, parts } => {
+                let each = inner / groups;
+                for g in group * each..(group + 1) * each {
+                    parts.iter().for_each(|p| p.write_group(g, *inner, out));
+                }
+            }
+        }
+    }
+}
+
+impl Packed {
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(Part::bytes).sum()
+    }
+
+    /// Hands the bytes to `out`, piece by piece, in order.
+    pub fn write(&self, out: &mut dyn FnMut(&[u8])) {
+        for part in &self.parts {
+            part.write_group(0, 1, out);
+        }
+    }
+
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.bytes() as usize);
+        self.write(&mut |piece| all.extend_from_slice(piece));
+        all
+    }
+}
+
+fn write_layout(
+    source: &Tensor,
+    padded: &[usize],
+    split: &[Vec<usize>],
+    order: &[usize],
+    group: usize,
+    groups: usize,
+    out: &mut dyn FnMut(&[u8]),
+) {
+    // every split axis: its extent, the source axis it belongs to, and its step along that axis
+    let mut axes = Vec::new();
+    for (axis, factors) in split.iter().enumerate() {
+        assert_eq!(factors.iter().product::<usize>(), padded[axis], "the factors of axis {axis}");
+        let mut step: usize = factors.iter().product();
+        for &extent in factors {
+            step /= extent.max(1);
+            axes.push((extent, axis, step));
+        }
+    }
+    let axes: Vec<(usize, usize, usize)> = order.iter().map(|&i| axes[i]).collect();
+    let reader = source.reader();
+    let width = source.dtype().bytes();
+    let mut range: Vec<(usize, usize)> = axes.iter().map(|a| (0, a.0)).collect();
+    if groups > 1 {
+        let each = axes[0].0 / groups;
+        assert_eq!(each * groups, axes[0].0, "groups divide the outermost axis");
+        range[0] = (group * each, (group + 1) * each);
+    }
+    if range.iter().any(|(lo, hi)| lo == hi) {
+        return;
+    }
+    let mut index: Vec<usize> = range.iter().map(|r| r.0).collect();
+    let mut at = vec![0usize; padded.len()];
+    for (i, &(_, axis, step)) in axes.iter().enumerate() {
+        at[axis] += index[i] * step;
+    }
+    let mut buffer = Vec::with_capacity(1 << 16);
+    let last = axes.len().wrapping_sub(1);
+    loop {
+        // the innermost axis in a tight loop
+        let (extent, axis, step) = if axes.is_empty() { (1, 0, 0) } else { (range[last].1, axes[last].1, axes[last].2) };
+        let start = if axes.is_empty() { 0 } else { range[last].0 };
+        let others = at.iter().enumerate().all(|(a, &i)| (a == axis && !axes.is_empty()) || i < source.shape()[a]);
+        let inside = if axes.is_empty() || step == 0 {
+            extent
+        } else {
+            source.shape()[axis].saturating_sub(at[axis]).div_ceil(step).min(extent - start)
+        };
+        let inside = if others { inside } else { 0 };
+        reader.run(&at, axis, step, inside, &mut buffer);
+        buffer.resize(buffer.len() + (extent - start - inside) * width, 0);
+        if buffer.len() >= 1 << 16 {
+            out(&buffer);
+            buffer.clear();
+        }
+        // the next position of the outer axes
+        let mut axis = last;
+        loop {
+            if axis == 0 || axes.is_empty() {
+                out(&buffer);
+                return;
+            }
+            axis -= 1;
+            index[axis] += 1;
+            at[axes[axis].1] += axes[axis].2;
+            if index[axis] < range[axis].1 {
+                break;
+            }
+            at[axes[axis].1] -= axes[axis].2 * (range[axis].1 - range[axis].0);
+            index[axis] = range[axis].0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_with_their_bias_lie_in_order_of_use() {
+        // k = 2, n = 3, panels of 2: [n/2][k][2], each followed by its two biases
+        let w = Tensor::f32s(&[2, 3], &[1., 2., 3., 4., 5., 6.]);
+        let bias = Tensor::f32s(&[3], &[10., 20., 30.]);
+        let layout = Part::Layout { source: w, padded: vec![2, 4], split: vec![vec![2], vec![2, 2]], order: vec![1, 0, 2] };
+        let biases = Part::Layout { source: bias, padded: vec![4], split: vec![vec![2, 2]], order: vec![0, 1] };
+        let packed =
+            Packed { align: 64, parts: vec![Part::Interleave { groups: 2, parts: vec![layout, biases] }, Part::Fill { bytes: 4 }] };
+        let floats: Vec<f32> = packed.to_vec().chunks(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes"))).collect();
+        assert_eq!(floats, [1., 2., 4., 5., 10., 20., 3., 0., 6., 0., 30., 0., 0.]);
+        assert_eq!(packed.bytes(), 52);
+    }
+}
