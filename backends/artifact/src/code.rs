@@ -70,56 +70,21 @@ pub struct Symbol {
 
 impl Symbol {
     /// A function of this artifact: local, in `.text`, aligned to `align` bytes.
-    pub fn function(
-        name: impl Into<String>,
-        align: u32,
-        bytes: Vec<u8>,
-        relocations: Vec<Relocation>,
-    ) -> Symbol {
+    pub fn function(name: impl Into<String>, align: u32, bytes: Vec<u8>, relocations: Vec<Relocation>) -> Symbol {
         let (binding, section, content) = (Binding::Local, Section::Text, Content::Bytes(bytes));
-        Symbol {
-            name: name.into(),
-            binding,
-            section,
-            align,
-            content,
-            relocations,
-        }
+        Symbol { name: name.into(), binding, section, align, content, relocations }
     }
 
     /// A constant without addresses: local, in `.rodata`.
     pub fn constant(name: impl Into<String>, align: u32, content: Content) -> Symbol {
         let (binding, section) = (Binding::Local, Section::ReadOnly);
-        Symbol {
-            name: name.into(),
-            binding,
-            section,
-            align,
-            content,
-            relocations: Vec::new(),
-        }
+        Symbol { name: name.into(), binding, section, align, content, relocations: Vec::new() }
     }
 
     /// A constant with `Abs64` relocations: local, in `.data.rel.ro`.
-    pub fn table(
-        name: impl Into<String>,
-        align: u32,
-        bytes: Vec<u8>,
-        relocations: Vec<Relocation>,
-    ) -> Symbol {
-        let (binding, section, content) = (
-            Binding::Local,
-            Section::RelocatedReadOnly,
-            Content::Bytes(bytes),
-        );
-        Symbol {
-            name: name.into(),
-            binding,
-            section,
-            align,
-            content,
-            relocations,
-        }
+    pub fn table(name: impl Into<String>, align: u32, bytes: Vec<u8>, relocations: Vec<Relocation>) -> Symbol {
+        let (binding, section, content) = (Binding::Local, Section::RelocatedReadOnly, Content::Bytes(bytes));
+        Symbol { name: name.into(), binding, section, align, content, relocations }
     }
 
     /// The same symbol as part of the interface.
@@ -153,14 +118,8 @@ impl Content {
     }
 
     /// Content of exactly `bytes` bytes that `write` makes when the file is written.
-    pub fn lazy(
-        bytes: u64,
-        write: impl Fn(&mut dyn FnMut(&[u8])) + Send + Sync + 'static,
-    ) -> Content {
-        Content::Lazy {
-            bytes,
-            write: Arc::new(write),
-        }
+    pub fn lazy(bytes: u64, write: impl Fn(&mut dyn FnMut(&[u8])) + Send + Sync + 'static) -> Content {
+        Content::Lazy { bytes, write: Arc::new(write) }
     }
 }
 
@@ -205,10 +164,9 @@ impl RelocationKind {
     pub fn width(self) -> u32 {
         match self {
             RelocationKind::Abs64 => 8,
-            RelocationKind::X86Pc32
-            | RelocationKind::Aarch64Call26
-            | RelocationKind::Aarch64AdrPage21
-            | RelocationKind::Aarch64AddLo12 => 4,
+            RelocationKind::X86Pc32 | RelocationKind::Aarch64Call26 | RelocationKind::Aarch64AdrPage21 | RelocationKind::Aarch64AddLo12 => {
+                4
+            }
         }
     }
 
@@ -216,9 +174,7 @@ impl RelocationKind {
         match self {
             RelocationKind::Abs64 => section == Section::RelocatedReadOnly,
             RelocationKind::X86Pc32 => section == Section::Text && machine == Machine::X86_64,
-            RelocationKind::Aarch64Call26
-            | RelocationKind::Aarch64AdrPage21
-            | RelocationKind::Aarch64AddLo12 => {
+            RelocationKind::Aarch64Call26 | RelocationKind::Aarch64AdrPage21 | RelocationKind::Aarch64AddLo12 => {
                 section == Section::Text && machine == Machine::Aarch64
             }
         }
@@ -230,12 +186,7 @@ impl Code {
     pub fn check(&self) -> Result<BTreeMap<&str, usize>, Fault> {
         let mut names = BTreeMap::new();
         for (index, symbol) in self.symbols.iter().enumerate() {
-            let broken = |law: &str| {
-                Err(Fault::Code(format!(
-                    "symbol `{}` {law}",
-                    symbol.name.escape_debug()
-                )))
-            };
+            let broken = |law: &str| Err(Fault::Code(format!("symbol `{}` {law}", symbol.name.escape_debug())));
             if symbol.name.is_empty() || symbol.name.contains('\0') {
                 return broken("has no usable name");
             }
@@ -263,9 +214,7 @@ impl Code {
                 if !relocation.kind.fits(self.machine, symbol.section) {
                     return broken("does not belong in this section of this machine");
                 }
-                if u64::from(relocation.offset) + u64::from(relocation.kind.width())
-                    > symbol.content.size()
-                {
+                if u64::from(relocation.offset) + u64::from(relocation.kind.width()) > symbol.content.size() {
                     return broken("lies outside of the symbol");
                 }
             }
@@ -279,19 +228,11 @@ mod tests {
     use super::*;
 
     fn fault(machine: Machine, symbols: Vec<Symbol>) -> String {
-        Code { machine, symbols }
-            .check()
-            .expect_err("this code breaks a law")
-            .to_string()
+        Code { machine, symbols }.check().expect_err("this code breaks a law").to_string()
     }
 
     fn pc32(offset: u32, symbol: &str) -> Relocation {
-        Relocation {
-            offset,
-            kind: RelocationKind::X86Pc32,
-            symbol: symbol.into(),
-            addend: -4,
-        }
+        Relocation { offset, kind: RelocationKind::X86Pc32, symbol: symbol.into(), addend: -4 }
     }
 
     #[test]
@@ -303,34 +244,11 @@ mod tests {
         assert!(fault(X86_64, vec![f("a", vec![pc32(0, "b")])]).contains("names no symbol"));
         assert!(fault(X86_64, vec![f("a", vec![pc32(5, "a")])]).contains("lies outside"));
         assert!(fault(Aarch64, vec![f("a", vec![pc32(0, "a")])]).contains("does not belong"));
-        assert!(
-            fault(
-                X86_64,
-                vec![Symbol {
-                    align: 24,
-                    ..f("a", vec![])
-                }]
-            )
-            .contains("alignment")
-        );
-        let lazy = Symbol {
-            relocations: vec![pc32(0, "a")],
-            ..Symbol::constant("a", 64, Content::lazy(8, |_| {}))
-        };
+        assert!(fault(X86_64, vec![Symbol { align: 24, ..f("a", vec![]) }]).contains("alignment"));
+        let lazy = Symbol { relocations: vec![pc32(0, "a")], ..Symbol::constant("a", 64, Content::lazy(8, |_| {})) };
         assert!(fault(X86_64, vec![lazy]).contains("streamed"));
-        let absolute = Relocation {
-            kind: RelocationKind::Abs64,
-            ..pc32(0, "a")
-        };
+        let absolute = Relocation { kind: RelocationKind::Abs64, ..pc32(0, "a") };
         assert!(fault(X86_64, vec![f("a", vec![absolute])]).contains("does not belong"));
-        assert_eq!(
-            Code {
-                machine: X86_64,
-                symbols: vec![f("a", vec![pc32(4, "a")])]
-            }
-            .check()
-            .expect("fine")["a"],
-            0
-        );
+        assert_eq!(Code { machine: X86_64, symbols: vec![f("a", vec![pc32(4, "a")])] }.check().expect("fine")["a"], 0);
     }
 }

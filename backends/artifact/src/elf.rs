@@ -59,53 +59,18 @@ pub(crate) enum Body {
 }
 
 impl Part {
-    pub(crate) fn new(
-        name: &'static str,
-        kind: u32,
-        flags: u64,
-        align: u64,
-        body: Vec<u8>,
-    ) -> Part {
+    pub(crate) fn new(name: &'static str, kind: u32, flags: u64, align: u64, body: Vec<u8>) -> Part {
         let body = Body::Bytes(body);
-        Part {
-            name,
-            kind,
-            flags,
-            align,
-            entry: 0,
-            link: 0,
-            info: 0,
-            body,
-            offset: 0,
-            address: 0,
-        }
+        Part { name, kind, flags, align, entry: 0, link: 0, info: 0, body, offset: 0, address: 0 }
     }
 
     /// `count` entries of `entry` bytes that are filled in once addresses are known.
-    pub(crate) fn table(
-        name: &'static str,
-        kind: u32,
-        flags: u64,
-        entry: u64,
-        count: usize,
-    ) -> Part {
-        Part {
-            entry,
-            ..Part::new(name, kind, flags, 8, vec![0; entry as usize * count])
-        }
+    pub(crate) fn table(name: &'static str, kind: u32, flags: u64, entry: u64, count: usize) -> Part {
+        Part { entry, ..Part::new(name, kind, flags, 8, vec![0; entry as usize * count]) }
     }
 
     pub(crate) fn code(section: Section, flags: u64, align: u64) -> Part {
-        Part {
-            body: Body::Code(section),
-            ..Part::new(
-                section.name(),
-                SHT_PROGBITS,
-                SHF_ALLOC | flags,
-                align,
-                Vec::new(),
-            )
-        }
+        Part { body: Body::Code(section), ..Part::new(section.name(), SHT_PROGBITS, SHF_ALLOC | flags, align, Vec::new()) }
     }
 }
 
@@ -135,15 +100,7 @@ pub(crate) struct ElfFile<'a> {
 impl<'a> ElfFile<'a> {
     pub(crate) fn new(code: &'a Code, kind: u16) -> Result<ElfFile<'a>, Fault> {
         let (names, layout) = (code.check()?, Layout::new(code));
-        Ok(ElfFile {
-            code,
-            names,
-            layout,
-            kind,
-            entry: 0,
-            segments: Vec::new(),
-            parts: Vec::new(),
-        })
+        Ok(ElfFile { code, names, layout, kind, entry: 0, segments: Vec::new(), parts: Vec::new() })
     }
 
     pub(crate) fn size(&self, part: &Part) -> u64 {
@@ -176,12 +133,8 @@ impl<'a> ElfFile<'a> {
         let target = &self.code.symbols[self.names[relocation.symbol.as_str()]];
         self.kind != ET_REL
             || match relocation.kind {
-                RelocationKind::X86Pc32 | RelocationKind::Aarch64Call26 => {
-                    target.section == symbol.section
-                }
-                RelocationKind::Abs64
-                | RelocationKind::Aarch64AdrPage21
-                | RelocationKind::Aarch64AddLo12 => false,
+                RelocationKind::X86Pc32 | RelocationKind::Aarch64Call26 => target.section == symbol.section,
+                RelocationKind::Abs64 | RelocationKind::Aarch64AdrPage21 | RelocationKind::Aarch64AddLo12 => false,
             }
     }
 
@@ -194,69 +147,32 @@ impl<'a> ElfFile<'a> {
             strings.add("$x");
             count += 1;
         }
-        let global = self
-            .code
-            .symbols
-            .iter()
-            .filter(|s| s.binding == Binding::Global)
-            .count();
+        let global = self.code.symbols.iter().filter(|s| s.binding == Binding::Global).count();
         self.code.symbols.iter().for_each(|symbol| {
             strings.add(&symbol.name);
         });
         count += self.code.symbols.len();
         let symtab = Part::table(".symtab", SHT_SYMTAB, 0, SYMBOL_BYTES, count);
         let link = self.parts.len() as u32 + 2;
-        self.parts.push(Part {
-            link,
-            info: (count - global) as u32,
-            ..symtab
-        });
-        self.parts
-            .push(Part::new(".strtab", SHT_STRTAB, 0, 1, strings.bytes));
+        self.parts.push(Part { link, info: (count - global) as u32, ..symtab });
+        self.parts.push(Part::new(".strtab", SHT_STRTAB, 0, 1, strings.bytes));
     }
 
     pub(crate) fn fill_symbols(&mut self, sections: bool) {
         let mut strings = Strings::new();
         let mut table = vec![0; SYMBOL_BYTES as usize];
-        let start = |file: &Self, section: Section| {
-            file.parts[file.index(section.name()) as usize - 1].address
-        };
+        let start = |file: &Self, section: Section| file.parts[file.index(section.name()) as usize - 1].address;
         for section in Section::ALL.into_iter().filter(|_| sections) {
-            entry(
-                &mut table,
-                0,
-                STT_SECTION,
-                self.index(section.name()),
-                start(self, section),
-                0,
-            );
+            entry(&mut table, 0, STT_SECTION, self.index(section.name()), start(self, section), 0);
         }
         if self.code.machine == Machine::Aarch64 {
             // Arm's mapping symbol: from here on, instructions.
             let (name, index) = (strings.add("$x"), self.index(Section::Text.name()));
-            entry(
-                &mut table,
-                name,
-                STT_NOTYPE,
-                index,
-                start(self, Section::Text),
-                0,
-            );
+            entry(&mut table, name, STT_NOTYPE, index, start(self, Section::Text), 0);
         }
-        let names: Vec<u32> = self
-            .code
-            .symbols
-            .iter()
-            .map(|symbol| strings.add(&symbol.name))
-            .collect();
+        let names: Vec<u32> = self.code.symbols.iter().map(|symbol| strings.add(&symbol.name)).collect();
         for binding in [Binding::Local, Binding::Global] {
-            for (i, symbol) in self
-                .code
-                .symbols
-                .iter()
-                .enumerate()
-                .filter(|(_, s)| s.binding == binding)
-            {
+            for (i, symbol) in self.code.symbols.iter().enumerate().filter(|(_, s)| s.binding == binding) {
                 self.symbol_entry(&mut table, names[i], i, symbol);
             }
         }
@@ -264,13 +180,7 @@ impl<'a> ElfFile<'a> {
     }
 
     /// Appends the table entry of one symbol under its own binding.
-    pub(crate) fn symbol_entry(
-        &self,
-        table: &mut Vec<u8>,
-        name: u32,
-        index: usize,
-        symbol: &Symbol,
-    ) {
+    pub(crate) fn symbol_entry(&self, table: &mut Vec<u8>, name: u32, index: usize, symbol: &Symbol) {
         let kind = match symbol.section {
             Section::Text => STT_FUNC,
             Section::ReadOnly | Section::RelocatedReadOnly => STT_OBJECT,
@@ -280,14 +190,7 @@ impl<'a> ElfFile<'a> {
             Binding::Global => STB_GLOBAL << 4,
         };
         let (section, address) = (self.index(symbol.section.name()), self.address(index));
-        entry(
-            table,
-            name,
-            binding | kind,
-            section,
-            address,
-            symbol.content.size(),
-        );
+        entry(table, name, binding | kind, section, address, symbol.content.size());
     }
 
     /// Closes the list of parts: `.shstrtab`. Offsets of the parts are still to be chosen.
@@ -297,8 +200,7 @@ impl<'a> ElfFile<'a> {
             strings.add(part.name);
         });
         strings.add(".shstrtab");
-        self.parts
-            .push(Part::new(".shstrtab", SHT_STRTAB, 0, 1, strings.bytes));
+        self.parts.push(Part::new(".shstrtab", SHT_STRTAB, 0, 1, strings.bytes));
     }
 
     fn section_headers_at(&self) -> u64 {
@@ -317,17 +219,7 @@ impl<'a> ElfFile<'a> {
         for s in &self.segments {
             let mut bytes = Vec::with_capacity(SEGMENT_BYTES as usize);
             words(&mut bytes, &[s.kind, s.flags]);
-            longs(
-                &mut bytes,
-                &[
-                    s.offset,
-                    s.address,
-                    s.address,
-                    s.file_bytes,
-                    s.memory_bytes,
-                    s.align,
-                ],
-            );
+            longs(&mut bytes, &[s.offset, s.address, s.address, s.file_bytes, s.memory_bytes, s.align]);
             out.put(&bytes)?;
         }
         for part in &self.parts {
@@ -349,34 +241,13 @@ impl<'a> ElfFile<'a> {
         let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         halves(&mut bytes, &[self.kind, machine]);
         words(&mut bytes, &[1]);
-        let segments_at = if self.segments.is_empty() {
-            0
-        } else {
-            HEADER_BYTES
-        };
-        longs(
-            &mut bytes,
-            &[self.entry, segments_at, self.section_headers_at()],
-        );
+        let segments_at = if self.segments.is_empty() { 0 } else { HEADER_BYTES };
+        longs(&mut bytes, &[self.entry, segments_at, self.section_headers_at()]);
         words(&mut bytes, &[0]);
-        let segment = if self.segments.is_empty() {
-            0
-        } else {
-            SEGMENT_BYTES as u16
-        };
+        let segment = if self.segments.is_empty() { 0 } else { SEGMENT_BYTES as u16 };
         let parts = self.parts.len() as u16;
         let segments = self.segments.len() as u16;
-        halves(
-            &mut bytes,
-            &[
-                HEADER_BYTES as u16,
-                segment,
-                segments,
-                SECTION_BYTES as u16,
-                parts + 1,
-                parts,
-            ],
-        );
+        halves(&mut bytes, &[HEADER_BYTES as u16, segment, segments, SECTION_BYTES as u16, parts + 1, parts]);
         bytes
     }
 
@@ -385,10 +256,7 @@ impl<'a> ElfFile<'a> {
         let mut strings = Strings::new();
         for part in &self.parts {
             words(&mut bytes, &[strings.add(part.name), part.kind]);
-            longs(
-                &mut bytes,
-                &[part.flags, part.address, part.offset, self.size(part)],
-            );
+            longs(&mut bytes, &[part.flags, part.address, part.offset, self.size(part)]);
             words(&mut bytes, &[part.link, part.info]);
             longs(&mut bytes, &[part.align, part.entry]);
         }
@@ -399,28 +267,15 @@ impl<'a> ElfFile<'a> {
         // Between functions: traps on x86 (int3); on ARM64 zero, which is undefined.
         let gap = match (section, self.code.machine) {
             (Section::Text, Machine::X86_64) => 0xcc,
-            (Section::Text, Machine::Aarch64)
-            | (Section::ReadOnly | Section::RelocatedReadOnly, _) => 0,
+            (Section::Text, Machine::Aarch64) | (Section::ReadOnly | Section::RelocatedReadOnly, _) => 0,
         };
         let start = out.position();
-        for (index, symbol) in self
-            .code
-            .symbols
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| s.section == section)
-        {
+        for (index, symbol) in self.code.symbols.iter().enumerate().filter(|(_, s)| s.section == section) {
             out.fill(gap, start + self.layout.offsets[index])?;
             match &symbol.content {
-                crate::Content::Bytes(bytes)
-                    if symbol.relocations.iter().any(|r| self.settled(symbol, r)) =>
-                {
+                crate::Content::Bytes(bytes) if symbol.relocations.iter().any(|r| self.settled(symbol, r)) => {
                     let mut bytes = bytes.clone();
-                    for relocation in symbol
-                        .relocations
-                        .iter()
-                        .filter(|r| self.settled(symbol, r))
-                    {
+                    for relocation in symbol.relocations.iter().filter(|r| self.settled(symbol, r)) {
                         let target = self.address(self.names[relocation.symbol.as_str()]);
                         apply(&mut bytes, relocation, self.address(index), target)?;
                     }
@@ -441,10 +296,7 @@ pub(crate) struct Strings {
 
 impl Strings {
     pub(crate) fn new() -> Strings {
-        Strings {
-            bytes: vec![0],
-            places: BTreeMap::new(),
-        }
+        Strings { bytes: vec![0], places: BTreeMap::new() }
     }
 
     pub(crate) fn add(&mut self, text: &str) -> u32 {
@@ -468,19 +320,13 @@ fn entry(table: &mut Vec<u8>, name: u32, info: u8, section: u32, address: u64, s
 }
 
 pub(crate) fn halves(bytes: &mut Vec<u8>, values: &[u16]) {
-    values
-        .iter()
-        .for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
 }
 
 pub(crate) fn words(bytes: &mut Vec<u8>, values: &[u32]) {
-    values
-        .iter()
-        .for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
 }
 
 pub(crate) fn longs(bytes: &mut Vec<u8>, values: &[u64]) {
-    values
-        .iter()
-        .for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
 }

@@ -25,52 +25,18 @@ pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u
     let exports = Exports::new(code, soname);
     let pointers: usize = code.symbols.iter().map(|s| pointers(s).count()).sum();
 
-    let hash = Part::new(
-        ".gnu.hash",
-        SHT_GNU_HASH,
-        SHF_ALLOC,
-        8,
-        exports.hash_table(),
-    );
-    let symbols = Part::table(
-        ".dynsym",
-        SHT_DYNSYM,
-        SHF_ALLOC,
-        SYMBOL_BYTES,
-        exports.symbols.len() + 1,
-    );
-    let strings = Part::new(
-        ".dynstr",
-        SHT_STRTAB,
-        SHF_ALLOC,
-        1,
-        exports.strings.bytes.clone(),
-    );
+    let hash = Part::new(".gnu.hash", SHT_GNU_HASH, SHF_ALLOC, 8, exports.hash_table());
+    let symbols = Part::table(".dynsym", SHT_DYNSYM, SHF_ALLOC, SYMBOL_BYTES, exports.symbols.len() + 1);
+    let strings = Part::new(".dynstr", SHT_STRTAB, SHF_ALLOC, 1, exports.strings.bytes.clone());
     let rela = Part::table(".rela.dyn", SHT_RELA, SHF_ALLOC, RELA_BYTES, pointers);
     // Section indices: .gnu.hash 1, .dynsym 2, .dynstr 3, .rela.dyn 4.
     file.parts.push(Part { link: 2, ..hash });
-    file.parts.push(Part {
-        link: 3,
-        info: 1,
-        ..symbols
-    });
+    file.parts.push(Part { link: 3, info: 1, ..symbols });
     file.parts.push(strings);
     file.parts.push(Part { link: 2, ..rela });
-    file.parts.push(Part::code(
-        Section::ReadOnly,
-        0,
-        file.layout.align(Section::ReadOnly),
-    ));
-    file.parts.push(Part::code(
-        Section::Text,
-        SHF_EXECINSTR,
-        file.layout.align(Section::Text),
-    ));
-    file.parts.push(Part::code(
-        Section::RelocatedReadOnly,
-        SHF_WRITE,
-        file.layout.align(Section::RelocatedReadOnly),
-    ));
+    file.parts.push(Part::code(Section::ReadOnly, 0, file.layout.align(Section::ReadOnly)));
+    file.parts.push(Part::code(Section::Text, SHF_EXECINSTR, file.layout.align(Section::Text)));
+    file.parts.push(Part::code(Section::RelocatedReadOnly, SHF_WRITE, file.layout.align(Section::RelocatedReadOnly)));
     let dynamic = Part::table(".dynamic", SHT_DYNAMIC, SHF_ALLOC | SHF_WRITE, 16, 11);
     file.parts.push(Part { link: 3, ..dynamic });
     file.add_symbols(false);
@@ -81,14 +47,8 @@ pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u
     // All of the writable segment becomes read-only after relocation. Loaders round the end of that region to pages, some up,
     // some down: both must find the segment's own memory there, so it ends with a page of the largest size.
     let page = page(code.machine);
-    writable.memory_bytes =
-        (writable.address + writable.memory_bytes).next_multiple_of(page) - writable.address;
-    let (offset, address, file_bytes, memory_bytes) = (
-        writable.offset,
-        writable.address,
-        writable.file_bytes,
-        writable.memory_bytes,
-    );
+    writable.memory_bytes = (writable.address + writable.memory_bytes).next_multiple_of(page) - writable.address;
+    let (offset, address, file_bytes, memory_bytes) = (writable.offset, writable.address, writable.file_bytes, writable.memory_bytes);
     let dynamic = file.part(".dynamic");
     let (d_offset, d_address) = (dynamic.offset, dynamic.address);
     let d_bytes = 11 * 16;
@@ -101,36 +61,14 @@ pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u
         memory_bytes,
         align,
     };
-    file.segments.push(segment(
-        PT_DYNAMIC,
-        R | W,
-        d_offset,
-        d_address,
-        d_bytes,
-        d_bytes,
-        8,
-    ));
-    file.segments.push(segment(
-        PT_GNU_RELRO,
-        R,
-        offset,
-        address,
-        file_bytes,
-        memory_bytes,
-        1,
-    ));
-    file.segments
-        .push(segment(PT_GNU_STACK, R | W, 0, 0, 0, 0, 16));
+    file.segments.push(segment(PT_DYNAMIC, R | W, d_offset, d_address, d_bytes, d_bytes, 8));
+    file.segments.push(segment(PT_GNU_RELRO, R, offset, address, file_bytes, memory_bytes, 1));
+    file.segments.push(segment(PT_GNU_STACK, R | W, 0, 0, 0, 0, 16));
 
     file.fill_symbols(false);
     let mut table = vec![0; SYMBOL_BYTES as usize];
     for export in &exports.symbols {
-        file.symbol_entry(
-            &mut table,
-            export.name,
-            export.symbol,
-            &code.symbols[export.symbol],
-        );
+        file.symbol_entry(&mut table, export.name, export.symbol, &code.symbols[export.symbol]);
     }
     file.part(".dynsym").body = Body::Bytes(table);
     file.part(".rela.dyn").body = Body::Bytes(relative(&file));
@@ -145,32 +83,16 @@ pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u
 /// tensors from a pipe and writes tensors to one.
 pub fn executable(code: &Code, entry: &str, out: &mut dyn Write) -> Result<u64, Fault> {
     let mut file = ElfFile::new(code, ET_EXEC)?;
-    let start = file
-        .names
-        .get(entry)
-        .copied()
-        .filter(|i| code.symbols[*i].section == Section::Text);
+    let start = file.names.get(entry).copied().filter(|i| code.symbols[*i].section == Section::Text);
     let start = start.ok_or_else(|| Fault::Code(format!("no function `{entry}` to start at")))?;
-    for (section, flags) in [
-        (Section::ReadOnly, 0),
-        (Section::RelocatedReadOnly, 0),
-        (Section::Text, SHF_EXECINSTR),
-    ] {
+    for (section, flags) in [(Section::ReadOnly, 0), (Section::RelocatedReadOnly, 0), (Section::Text, SHF_EXECINSTR)] {
         let align = file.layout.align(section);
         file.parts.push(Part::code(section, flags, align));
     }
     file.add_symbols(false);
     file.add_part_names();
     place(&mut file, 0x40_0000, &[R, R | X], 1);
-    let stack = Segment {
-        kind: PT_GNU_STACK,
-        flags: R | W,
-        offset: 0,
-        address: 0,
-        file_bytes: 0,
-        memory_bytes: 0,
-        align: 16,
-    };
+    let stack = Segment { kind: PT_GNU_STACK, flags: R | W, offset: 0, address: 0, file_bytes: 0, memory_bytes: 0, align: 16 };
     file.segments.push(stack);
     file.entry = file.address(start);
     file.fill_symbols(false);
@@ -204,15 +126,9 @@ fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
     let mut offset = HEADER_BYTES + SEGMENT_BYTES * (loads.len() + more) as u64;
     let mut end = base;
     for (i, flags) in loads.iter().enumerate() {
-        let mine: Vec<usize> = (0..file.parts.len())
-            .filter(|p| rights(&file.parts[*p]) == Some(*flags))
-            .collect();
+        let mine: Vec<usize> = (0..file.parts.len()).filter(|p| rights(&file.parts[*p]) == Some(*flags)).collect();
         let align = mine.iter().map(|p| file.parts[*p].align).max().unwrap_or(1);
-        let start = if i == 0 {
-            0
-        } else {
-            offset.next_multiple_of(align)
-        };
+        let start = if i == 0 { 0 } else { offset.next_multiple_of(align) };
         let address = end.next_multiple_of(page) + start % page;
         offset = offset.max(start);
         for p in mine {
@@ -223,15 +139,7 @@ fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
         let bytes = offset - start;
         end = address + bytes;
         let (file_bytes, memory_bytes) = (bytes, bytes);
-        let segment = Segment {
-            kind: PT_LOAD,
-            flags: *flags,
-            offset: start,
-            address,
-            file_bytes,
-            memory_bytes,
-            align: page,
-        };
+        let segment = Segment { kind: PT_LOAD, flags: *flags, offset: start, address, file_bytes, memory_bytes, align: page };
         file.segments.push(segment);
     }
     for p in 0..file.parts.len() {
@@ -245,10 +153,7 @@ fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
 
 /// Relocations that need the load address.
 fn pointers(symbol: &crate::Symbol) -> impl Iterator<Item = &crate::Relocation> {
-    symbol
-        .relocations
-        .iter()
-        .filter(|r| r.kind == RelocationKind::Abs64)
+    symbol.relocations.iter().filter(|r| r.kind == RelocationKind::Abs64)
 }
 
 /// `R_*_RELATIVE` entries: load address plus addend, into each pointer, in ascending order.
@@ -315,35 +220,19 @@ impl Exports {
     fn new(code: &Code, soname: &str) -> Exports {
         let mut strings = Strings::new();
         let soname = strings.add(soname);
-        let global = code
-            .symbols
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| s.binding == Binding::Global);
-        let mut symbols: Vec<Export> = global
-            .map(|(symbol, s)| Export {
-                symbol,
-                name: strings.add(&s.name),
-                hash: gnu_hash(&s.name),
-            })
-            .collect();
+        let global = code.symbols.iter().enumerate().filter(|(_, s)| s.binding == Binding::Global);
+        let mut symbols: Vec<Export> =
+            global.map(|(symbol, s)| Export { symbol, name: strings.add(&s.name), hash: gnu_hash(&s.name) }).collect();
         let buckets = (symbols.len() as u32 / 2).max(1);
         symbols.sort_by_key(|export| export.hash % buckets);
-        Exports {
-            symbols,
-            strings,
-            soname,
-            buckets,
-        }
+        Exports { symbols, strings, soname, buckets }
     }
 
     /// One Bloom word (bits `hash` and `hash >> 6`), the first symbol of each bucket, a chain word per symbol whose lowest bit
     /// ends the bucket. After: the format that GNU ld introduced in 2006.
     fn hash_table(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let bloom = self.symbols.iter().fold(0u64, |bits, e| {
-            bits | 1 << (e.hash % 64) | 1 << ((e.hash >> 6) % 64)
-        });
+        let bloom = self.symbols.iter().fold(0u64, |bits, e| bits | 1 << (e.hash % 64) | 1 << ((e.hash >> 6) % 64));
         words(&mut bytes, &[self.buckets, 1, 1, 6]);
         longs(&mut bytes, &[bloom]);
         let bucket = |e: &Export| e.hash % self.buckets;
@@ -352,10 +241,7 @@ impl Exports {
             words(&mut bytes, &[first.map_or(0, |i| i as u32 + 1)]);
         }
         for (i, export) in self.symbols.iter().enumerate() {
-            let last = self
-                .symbols
-                .get(i + 1)
-                .is_none_or(|next| bucket(next) != bucket(export));
+            let last = self.symbols.get(i + 1).is_none_or(|next| bucket(next) != bucket(export));
             words(&mut bytes, &[export.hash & !1 | u32::from(last)]);
         }
         bytes
@@ -363,7 +249,5 @@ impl Exports {
 }
 
 fn gnu_hash(name: &str) -> u32 {
-    name.bytes().fold(5381, |hash: u32, byte| {
-        hash.wrapping_mul(33).wrapping_add(u32::from(byte))
-    })
+    name.bytes().fold(5381, |hash: u32, byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)))
 }

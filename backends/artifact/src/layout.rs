@@ -14,11 +14,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(code: &Code) -> Layout {
-        let mut layout = Layout {
-            offsets: Vec::with_capacity(code.symbols.len()),
-            sizes: [0; 3],
-            aligns: [1; 3],
-        };
+        let mut layout = Layout { offsets: Vec::with_capacity(code.symbols.len()), sizes: [0; 3], aligns: [1; 3] };
         for symbol in &code.symbols {
             let (slot, align) = (slot(symbol.section), u64::from(symbol.align));
             let offset = layout.sizes[slot].next_multiple_of(align);

@@ -21,41 +21,22 @@ pub fn object(code: &Code, out: &mut dyn Write) -> Result<u64, Fault> {
 /// The object with all offsets chosen, so that its size is known before it is written.
 pub(crate) fn plan(code: &Code) -> Result<ElfFile<'_>, Fault> {
     let mut file = ElfFile::new(code, ET_REL)?;
-    let (bytes, reach) = (
-        Section::ALL
-            .iter()
-            .map(|s| file.layout.size(*s))
-            .sum::<u64>(),
-        reach(code.machine),
-    );
+    let (bytes, reach) = (Section::ALL.iter().map(|s| file.layout.size(*s)).sum::<u64>(), reach(code.machine));
     if bytes > reach {
-        return Err(Fault::TooLarge(format!(
-            "code and constants are {bytes} bytes, a linker bridges {reach}"
-        )));
+        return Err(Fault::TooLarge(format!("code and constants are {bytes} bytes, a linker bridges {reach}")));
     }
-    for (section, flags) in [
-        (Section::Text, SHF_EXECINSTR),
-        (Section::ReadOnly, 0),
-        (Section::RelocatedReadOnly, SHF_WRITE),
-    ] {
+    for (section, flags) in [(Section::Text, SHF_EXECINSTR), (Section::ReadOnly, 0), (Section::RelocatedReadOnly, SHF_WRITE)] {
         let align = file.layout.align(section);
         file.parts.push(Part::code(section, flags, align));
     }
-    for (name, section) in [
-        (".rela.text", Section::Text),
-        (".rela.data.rel.ro", Section::RelocatedReadOnly),
-    ] {
+    for (name, section) in [(".rela.text", Section::Text), (".rela.data.rel.ro", Section::RelocatedReadOnly)] {
         let count = open(&file, section).count();
         let info = file.index(section.name());
         if count > 0 {
-            file.parts.push(Part {
-                info,
-                ..Part::table(name, SHT_RELA, SHF_INFO_LINK, RELA_BYTES, count)
-            });
+            file.parts.push(Part { info, ..Part::table(name, SHT_RELA, SHF_INFO_LINK, RELA_BYTES, count) });
         }
     }
-    file.parts
-        .push(Part::new(".note.GNU-stack", SHT_PROGBITS, 0, 1, Vec::new()));
+    file.parts.push(Part::new(".note.GNU-stack", SHT_PROGBITS, 0, 1, Vec::new()));
     file.add_symbols(true);
     file.add_part_names();
 
@@ -66,27 +47,15 @@ pub(crate) fn plan(code: &Code) -> Result<ElfFile<'_>, Fault> {
         offset = file.parts[i].offset + file.size(&file.parts[i]);
     }
     file.fill_symbols(true);
-    for (name, section) in [
-        (".rela.text", Section::Text),
-        (".rela.data.rel.ro", Section::RelocatedReadOnly),
-    ] {
+    for (name, section) in [(".rela.text", Section::Text), (".rela.data.rel.ro", Section::RelocatedReadOnly)] {
         let mut entries = Vec::new();
         for (index, relocation) in open(&file, section) {
             let target = file.names[relocation.symbol.as_str()];
             // Section symbols follow the empty first one.
             let symbol = 1 + slot(code.symbols[target].section) as u64;
             let place = file.layout.offsets[index] + u64::from(relocation.offset);
-            let addend = relocation
-                .addend
-                .wrapping_add_unsigned(file.layout.offsets[target]);
-            longs(
-                &mut entries,
-                &[
-                    place,
-                    symbol << 32 | u64::from(number(code.machine, relocation.kind)),
-                    addend as u64,
-                ],
-            );
+            let addend = relocation.addend.wrapping_add_unsigned(file.layout.offsets[target]);
+            longs(&mut entries, &[place, symbol << 32 | u64::from(number(code.machine, relocation.kind)), addend as u64]);
         }
         if !entries.is_empty() {
             let part = file.part(name);
@@ -98,21 +67,10 @@ pub(crate) fn plan(code: &Code) -> Result<ElfFile<'_>, Fault> {
 }
 
 /// Relocations of a section that only the linker can settle, each with the symbol that owns it.
-fn open<'a>(
-    file: &'a ElfFile<'_>,
-    section: Section,
-) -> impl Iterator<Item = (usize, &'a Relocation)> {
-    let owned =
-        |(i, symbol): (usize, &'a Symbol)| symbol.relocations.iter().map(move |r| (i, symbol, r));
-    let all = file
-        .code
-        .symbols
-        .iter()
-        .enumerate()
-        .filter(move |(_, s)| s.section == section)
-        .flat_map(owned);
-    all.filter(|(_, symbol, r)| !file.settled(symbol, r))
-        .map(|(i, _, r)| (i, r))
+fn open<'a>(file: &'a ElfFile<'_>, section: Section) -> impl Iterator<Item = (usize, &'a Relocation)> {
+    let owned = |(i, symbol): (usize, &'a Symbol)| symbol.relocations.iter().map(move |r| (i, symbol, r));
+    let all = file.code.symbols.iter().enumerate().filter(move |(_, s)| s.section == section).flat_map(owned);
+    all.filter(|(_, symbol, r)| !file.settled(symbol, r)).map(|(i, _, r)| (i, r))
 }
 
 /// Bytes between any two places; a margin is left for what else the user links.

@@ -12,10 +12,7 @@ pub(crate) struct Out<'a> {
 
 impl<'a> Out<'a> {
     pub(crate) fn new(inner: &'a mut dyn Write) -> Out<'a> {
-        Out {
-            inner: BufWriter::with_capacity(1 << 16, inner),
-            position: 0,
-        }
+        Out { inner: BufWriter::with_capacity(1 << 16, inner), position: 0 }
     }
 
     /// Bytes written so far.
@@ -36,10 +33,7 @@ impl<'a> Out<'a> {
             let piece = (position - self.position).min(256) as usize;
             self.put(&block[..piece])?;
         }
-        assert!(
-            self.position == position,
-            "parts of a file are planned in ascending order"
-        );
+        assert!(self.position == position, "parts of a file are planned in ascending order");
         Ok(())
     }
 
@@ -58,9 +52,7 @@ impl<'a> Out<'a> {
         });
         result?;
         if made != *bytes {
-            return Err(Fault::Code(format!(
-                "streamed content made {made} bytes where {bytes} were announced"
-            )));
+            return Err(Fault::Code(format!("streamed content made {made} bytes where {bytes} were announced")));
         }
         Ok(())
     }
@@ -70,4 +62,12 @@ impl<'a> Out<'a> {
         self.inner.flush()?;
         Ok(self.position)
     }
+}
+
+/// Writes content alone: the weight file `NAME.bin` beside an artifact. Returns its bytes.
+/// Fault: a stream that makes another number of bytes than it said.
+pub fn binary(content: &Content, out: &mut dyn Write) -> Result<u64, Fault> {
+    let mut out = Out::new(out);
+    out.content(content)?;
+    out.finish()
 }

@@ -17,8 +17,7 @@ fn write_object(code: &Code, path: &Path) {
 }
 
 fn write_shared(code: &Code, path: &Path) {
-    let bytes =
-        artifact::shared_object(code, "libtiny.so", &mut file(path)).expect("a shared object");
+    let bytes = artifact::shared_object(code, "libtiny.so", &mut file(path)).expect("a shared object");
     assert_eq!(bytes, path.metadata().expect("written").len(), "{path:?}");
 }
 
@@ -31,10 +30,8 @@ fn write_program(code: &Code, path: &Path) {
 /// No import, no executable stack, the interface and nothing else global.
 fn is_clean(path: &Path) {
     assert_eq!(tool("nm", &["-u"], path).trim(), "");
-    let global: Vec<String> = tool("nm", &["-g", "--defined-only"], path)
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
-        .collect();
+    let global: Vec<String> =
+        tool("nm", &["-g", "--defined-only"], path).lines().filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned)).collect();
     assert_eq!(global, ["answer", "numbers"]);
 }
 
@@ -50,66 +47,28 @@ fn object_links_and_runs() {
     std::fs::write(&main, MAIN).expect("the folder is ours");
     is_clean(&object);
     let sections = tool("readelf", &["-SW"], &object);
-    for name in [
-        ".text",
-        ".rodata",
-        ".data.rel.ro",
-        ".note.GNU-stack",
-        ".symtab",
-        ".rela.text",
-        ".rela.data.rel.ro",
-    ] {
+    for name in [".text", ".rodata", ".data.rel.ro", ".note.GNU-stack", ".symtab", ".rela.text", ".rela.data.rel.ro"] {
         assert!(sections.contains(name), "{name} in\n{sections}");
     }
     // The call within .text is settled; three places are the linker's: two distances and two pointers.
     let relocations = tool("readelf", &["-rW"], &object);
-    assert_eq!(
-        relocations.matches("R_X86_64_PC32").count(),
-        2,
-        "{relocations}"
-    );
-    assert_eq!(
-        relocations.matches("R_X86_64_64").count(),
-        2,
-        "{relocations}"
-    );
+    assert_eq!(relocations.matches("R_X86_64_PC32").count(), 2, "{relocations}");
+    assert_eq!(relocations.matches("R_X86_64_64").count(), 2, "{relocations}");
     let symbols = tool("readelf", &["-sW"], &object);
-    assert!(
-        symbols
-            .lines()
-            .any(|l| l.contains("16 FUNC    LOCAL  DEFAULT    1 step")),
-        "{symbols}"
-    );
-    assert!(
-        symbols
-            .lines()
-            .any(|l| l.contains("32 OBJECT  GLOBAL DEFAULT    3 numbers")),
-        "{symbols}"
-    );
+    assert!(symbols.lines().any(|l| l.contains("16 FUNC    LOCAL  DEFAULT    1 step")), "{symbols}");
+    assert!(symbols.lines().any(|l| l.contains("32 OBJECT  GLOBAL DEFAULT    3 numbers")), "{symbols}");
 
-    for (flags, out) in [
-        (&["-no-pie"][..], "fixed"),
-        (&["-pie"], "pie"),
-        (&["-static", "-Wl,--gc-sections"], "static"),
-    ] {
+    for (flags, out) in [(&["-no-pie"][..], "fixed"), (&["-pie"], "pie"), (&["-static", "-Wl,--gc-sections"], "static")] {
         let program = dir.join(out);
         let mut cc = Command::new("cc");
-        let warnings = printed(
-            cc.args(["-Wl,--fatal-warnings"])
-                .args(flags)
-                .arg("-o")
-                .args([&program, &main, &object]),
-        );
+        let warnings = printed(cc.args(["-Wl,--fatal-warnings"]).args(flags).arg("-o").args([&program, &main, &object]));
         assert_eq!(warnings, "");
         assert_eq!(printed(&mut Command::new(&program)), "42 11\n", "{out}");
     }
     // Also into somebody's shared object, where a relocation in text would be refused and `answer` may be interposed.
     let library = dir.join("libother.so");
     let mut cc = Command::new("cc");
-    printed(
-        cc.args(["-shared", "-Wl,-z,text,--fatal-warnings", "-o"])
-            .args([&library, &object]),
-    );
+    printed(cc.args(["-shared", "-Wl,-z,text,--fatal-warnings", "-o"]).args([&library, &object]));
     assert!(!tool("readelf", &["-dW"], &library).contains("TEXTREL"));
 }
 
@@ -128,11 +87,7 @@ fn archive_links_and_two_live_together() {
             _ => {}
         }
     }
-    let (first, second, main) = (
-        dir.join("libtiny.a"),
-        dir.join("libsecond.a"),
-        dir.join("main.c"),
-    );
+    let (first, second, main) = (dir.join("libtiny.a"), dir.join("libsecond.a"), dir.join("main.c"));
     let long = "a_member_with_a_long_name.o";
     for (code, path, member) in [(&x86(), &first, "tiny.o"), (&other, &second, long)] {
         let bytes = artifact::archive(code, member, &mut file(path)).expect("an archive");
@@ -142,35 +97,20 @@ fn archive_links_and_two_live_together() {
     assert_eq!(tool("ar", &["t"], &second), format!("{long}\n"));
     assert!(tool("ar", &["tvO"], &second).contains("rw-r--r-- 0/0"));
     let index = tool("nm", &["-s"], &second);
-    assert!(
-        index.contains(&format!("second_answer in {long}")),
-        "{index}"
-    );
+    assert!(index.contains(&format!("second_answer in {long}")), "{index}");
     // `ar x` gives the object back, byte for byte.
     printed(Command::new("ar").arg("x").arg(&second).current_dir(&dir));
     let mut object = Vec::new();
     artifact::object(&other, &mut object).expect("an object");
     assert!(std::fs::read(dir.join(long)).expect("taken out") == object);
 
-    let text = MAIN
-        .replace("int main", "extern int second_answer(void);\nint main")
-        .replace("answer(),", "answer() + second_answer(),");
+    let text = MAIN.replace("int main", "extern int second_answer(void);\nint main").replace("answer(),", "answer() + second_answer(),");
     std::fs::write(&main, text).expect("the folder is ours");
     let program = dir.join("program");
-    printed(
-        Command::new("cc")
-            .arg("-o")
-            .args([&program, &main, &first, &second]),
-    );
+    printed(Command::new("cc").arg("-o").args([&program, &main, &first, &second]));
     assert_eq!(printed(&mut Command::new(&program)), "84 11\n");
     for bad in ["", "a b.o", "a/b.o", "ä.o"] {
-        assert!(
-            matches!(
-                artifact::archive(&other, bad, &mut std::io::sink()),
-                Err(Fault::Describe(_))
-            ),
-            "{bad:?}"
-        );
+        assert!(matches!(artifact::archive(&other, bad, &mut std::io::sink()), Err(Fault::Describe(_))), "{bad:?}");
     }
 }
 
@@ -204,54 +144,23 @@ fn shared_object_loads() {
         return;
     }
     let dir = folder(test);
-    let (library, main, program) = (
-        dir.join("libtiny.so"),
-        dir.join("main.c"),
-        dir.join("program"),
-    );
+    let (library, main, program) = (dir.join("libtiny.so"), dir.join("main.c"), dir.join("program"));
     write_shared(&x86(), &library);
     is_clean(&library);
     let dynamic = tool("readelf", &["-dW"], &library);
-    assert!(
-        dynamic.contains("Library soname: [libtiny.so]"),
-        "{dynamic}"
-    );
-    assert!(
-        !dynamic.contains("TEXTREL") && !dynamic.contains("NEEDED"),
-        "{dynamic}"
-    );
+    assert!(dynamic.contains("Library soname: [libtiny.so]"), "{dynamic}");
+    assert!(!dynamic.contains("TEXTREL") && !dynamic.contains("NEEDED"), "{dynamic}");
     let segments = tool("readelf", &["-lW"], &library);
-    assert!(
-        segments.contains("GNU_RELRO") && !segments.contains("RWE"),
-        "{segments}"
-    );
-    assert_eq!(
-        tool("readelf", &["-rW"], &library)
-            .matches("R_X86_64_RELATIVE")
-            .count(),
-        2
-    );
+    assert!(segments.contains("GNU_RELRO") && !segments.contains("RWE"), "{segments}");
+    assert_eq!(tool("readelf", &["-rW"], &library).matches("R_X86_64_RELATIVE").count(), 2);
 
     std::fs::write(&main, LOADER).expect("the folder is ours");
-    printed(
-        Command::new("cc")
-            .arg("-o")
-            .args([&program, &main])
-            .arg("-ldl"),
-    );
-    assert_eq!(
-        printed(Command::new(&program).arg(&library)),
-        "42 11 (nil)\n1 0\n"
-    );
+    printed(Command::new("cc").arg("-o").args([&program, &main]).arg("-ldl"));
+    assert_eq!(printed(Command::new(&program).arg(&library)), "42 11 (nil)\n1 0\n");
 
     // Linked against, not only loaded by name.
     std::fs::write(&main, MAIN).expect("the folder is ours");
-    printed(
-        Command::new("cc")
-            .arg("-o")
-            .args([&program, &main, &library])
-            .arg("-Wl,-rpath,$ORIGIN,--fatal-warnings"),
-    );
+    printed(Command::new("cc").arg("-o").args([&program, &main, &library]).arg("-Wl,-rpath,$ORIGIN,--fatal-warnings"));
     assert_eq!(printed(&mut Command::new(&program)), "42 11\n");
 }
 
@@ -262,28 +171,17 @@ fn many_exports_are_found_by_hash() {
         return;
     }
     let dir = folder(test);
-    let (library, main, program) = (
-        dir.join("libtiny.so"),
-        dir.join("main.c"),
-        dir.join("program"),
-    );
+    let (library, main, program) = (dir.join("libtiny.so"), dir.join("main.c"), dir.join("program"));
     let mut code = x86();
     // mov eax, i; ret
-    let one = |i: u8| {
-        Symbol::function(format!("f{i}"), 16, vec![0xb8, i, 0, 0, 0, 0xc3], vec![]).global()
-    };
+    let one = |i: u8| Symbol::function(format!("f{i}"), 16, vec![0xb8, i, 0, 0, 0, 0xc3], vec![]).global();
     code.symbols.extend((0..50).map(one));
     write_shared(&code, &library);
     let text = "#include <dlfcn.h>\n#include <stdio.h>\nint main(int c, char **v) { void *l = dlopen(v[c - 1], RTLD_NOW); int sum = 0;\n\
         for (int i = 0; i < 50; i++) { char n[8]; sprintf(n, \"f%d\", i); int (*f)(void); *(void **)&f = dlsym(l, n); sum += f() == i; }\n\
         printf(\"%d %d\\n\", sum, dlsym(l, \"f50\") == 0); return 0; }\n";
     std::fs::write(&main, text).expect("the folder is ours");
-    printed(
-        Command::new("cc")
-            .arg("-o")
-            .args([&program, &main])
-            .arg("-ldl"),
-    );
+    printed(Command::new("cc").arg("-o").args([&program, &main]).arg("-ldl"));
     assert_eq!(printed(Command::new(&program).arg(&library)), "50 1\n");
 }
 
@@ -297,20 +195,9 @@ fn executable_runs() {
     write_program(&x86_program(), &program);
     assert_eq!(run(&mut Command::new(&program)).status.code(), Some(42));
     let segments = tool("readelf", &["-lW"], &program);
-    assert!(
-        segments.contains("EXEC (Executable file)") && !segments.contains("INTERP"),
-        "{segments}"
-    );
-    assert!(
-        !segments
-            .lines()
-            .any(|l| l.contains("LOAD") && l.contains("RW")),
-        "{segments}"
-    );
-    assert!(matches!(
-        artifact::executable(&x86(), "_start", &mut std::io::sink()),
-        Err(Fault::Code(_))
-    ));
+    assert!(segments.contains("EXEC (Executable file)") && !segments.contains("INTERP"), "{segments}");
+    assert!(!segments.lines().any(|l| l.contains("LOAD") && l.contains("RW")), "{segments}");
+    assert!(matches!(artifact::executable(&x86(), "_start", &mut std::io::sink()), Err(Fault::Code(_))));
 }
 
 #[test]
@@ -321,11 +208,7 @@ fn debugger_sees_local_functions() {
     }
     let program = folder(test).join("program");
     write_program(&x86_program(), &program);
-    let text = printed(
-        Command::new("gdb")
-            .args(["-batch", "-nx", "-ex", "disassemble step"])
-            .arg(&program),
-    );
+    let text = printed(Command::new("gdb").args(["-batch", "-nx", "-ex", "disassemble step"]).arg(&program));
     assert!(text.contains("<+15>:") && text.contains("ret"), "{text}");
 }
 
@@ -337,51 +220,26 @@ fn aarch64_files_are_well_formed_and_run() {
     }
     let dir = folder(test);
     let code = aarch64_program();
-    let (object, library, program) = (
-        dir.join("tiny.o"),
-        dir.join("libtiny.so"),
-        dir.join("program"),
-    );
+    let (object, library, program) = (dir.join("tiny.o"), dir.join("libtiny.so"), dir.join("program"));
     write_object(&code, &object);
     write_shared(&code, &library);
     write_program(&code, &program);
     for path in [&object, &library, &program] {
         let output = run(Command::new("readelf").arg("-aW").arg(path));
-        assert!(
-            output.stderr.is_empty(),
-            "{path:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.stderr.is_empty(), "{path:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
     let relocations = tool("readelf", &["-rW"], &object);
-    for kind in [
-        "R_AARCH64_ADR_PREL_PG_HI21",
-        "R_AARCH64_ADD_ABS_LO12_NC",
-        "R_AARCH64_ABS64",
-    ] {
+    for kind in ["R_AARCH64_ADR_PREL_PG_HI21", "R_AARCH64_ADD_ABS_LO12_NC", "R_AARCH64_ABS64"] {
         assert!(relocations.contains(kind), "{kind} in\n{relocations}");
     }
-    assert!(
-        !relocations.contains("CALL26"),
-        "settled here: {relocations}"
-    );
+    assert!(!relocations.contains("CALL26"), "settled here: {relocations}");
 
     // The writable segment ends where the region that becomes read-only ends, on a page of any size.
     let segments = tool("readelf", &["-lW"], &library);
     let row = |head: &str, flags: &str| -> (u64, u64) {
-        let line = segments
-            .lines()
-            .find(|l| l.trim_start().starts_with(head) && l.contains(flags))
-            .expect("a segment");
+        let line = segments.lines().find(|l| l.trim_start().starts_with(head) && l.contains(flags)).expect("a segment");
         let number = |i: usize| {
-            u64::from_str_radix(
-                line.split_whitespace()
-                    .nth(i)
-                    .expect("a column")
-                    .trim_start_matches("0x"),
-                16,
-            )
-            .expect("hexadecimal")
+            u64::from_str_radix(line.split_whitespace().nth(i).expect("a column").trim_start_matches("0x"), 16).expect("hexadecimal")
         };
         (number(2), number(5))
     };
@@ -391,24 +249,12 @@ fn aarch64_files_are_well_formed_and_run() {
     assert_eq!(segments.matches("0x10000\n").count(), 3, "{segments}");
 
     if have("qemu-aarch64", test) {
-        assert_eq!(
-            run(Command::new("qemu-aarch64").arg(&program))
-                .status
-                .code(),
-            Some(42)
-        );
+        assert_eq!(run(Command::new("qemu-aarch64").arg(&program)).status.code(), Some(42));
     }
     if have("ld.lld-19", test) && have("qemu-aarch64", test) {
         let linked = dir.join("linked");
-        printed(Command::new("ld.lld-19").args([
-            "-o".as_ref(),
-            linked.as_os_str(),
-            object.as_os_str(),
-        ]));
-        assert_eq!(
-            run(Command::new("qemu-aarch64").arg(&linked)).status.code(),
-            Some(42)
-        );
+        printed(Command::new("ld.lld-19").args(["-o".as_ref(), linked.as_os_str(), object.as_os_str()]));
+        assert_eq!(run(Command::new("qemu-aarch64").arg(&linked)).status.code(), Some(42));
     }
 }
 
@@ -416,30 +262,18 @@ fn aarch64_files_are_well_formed_and_run() {
 fn readers_find_nothing_to_complain_about() {
     let test = "readers_find_nothing_to_complain_about";
     let dir = folder(test);
-    let (object, library, program) = (
-        dir.join("tiny.o"),
-        dir.join("libtiny.so"),
-        dir.join("program"),
-    );
+    let (object, library, program) = (dir.join("tiny.o"), dir.join("libtiny.so"), dir.join("program"));
     write_object(&x86(), &object);
     write_shared(&x86(), &library);
     write_program(&x86_program(), &program);
-    for (tool, flags) in [
-        ("readelf", "-aW"),
-        ("llvm-readelf", "-aW"),
-        ("objdump", "-dx"),
-    ] {
+    for (tool, flags) in [("readelf", "-aW"), ("llvm-readelf", "-aW"), ("objdump", "-dx")] {
         if !have(tool, test) {
             continue;
         }
         for path in [&object, &library, &program] {
             let output = run(Command::new(tool).arg(flags).arg(path));
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(
-                output.status.success() && said.is_empty(),
-                "{tool} {path:?}: {said}{}",
-                String::from_utf8_lossy(&output.stdout)
-            );
+            assert!(output.status.success() && said.is_empty(), "{tool} {path:?}: {said}{}", String::from_utf8_lossy(&output.stdout));
         }
     }
 }
@@ -470,26 +304,11 @@ fn broken_streams_and_full_disks_are_faults() {
     for made in [7usize, 9] {
         let code = with(Content::lazy(8, move |put| put(&vec![1; made])));
         let fault = artifact::object(&code, &mut std::io::sink()).expect_err("another length");
-        assert!(
-            fault
-                .to_string()
-                .contains(&format!("made {made} bytes where 8")),
-            "{fault}"
-        );
+        assert!(fault.to_string().contains(&format!("made {made} bytes where 8")), "{fault}");
     }
-    let code = with(Content::lazy(1 << 20, |put| {
-        (0..1 << 10).for_each(|_| put(&[0; 1 << 10]))
-    }));
+    let code = with(Content::lazy(1 << 20, |put| (0..1 << 10).for_each(|_| put(&[0; 1 << 10]))));
     let mut small = [0u8; 4096];
-    assert!(matches!(
-        artifact::shared_object(&code, "l.so", &mut &mut small[..]),
-        Err(Fault::Write(_))
-    ));
-    let huge = with(Content::lazy(3 << 30, |_| {
-        panic!("refused before it is written")
-    }));
-    assert!(matches!(
-        artifact::object(&huge, &mut std::io::sink()),
-        Err(Fault::TooLarge(_))
-    ));
+    assert!(matches!(artifact::shared_object(&code, "l.so", &mut &mut small[..]), Err(Fault::Write(_))));
+    let huge = with(Content::lazy(3 << 30, |_| panic!("refused before it is written")));
+    assert!(matches!(artifact::object(&huge, &mut std::io::sink()), Err(Fault::TooLarge(_))));
 }

@@ -8,18 +8,9 @@ use common::*;
 const BYTES: u64 = 300 << 20;
 
 fn resident_peak() -> u64 {
-    let status =
-        std::fs::read_to_string("/proc/self/status").expect("Linux says how much memory was used");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .expect("the peak is in the list");
-    line.split_whitespace()
-        .nth(1)
-        .expect("a number")
-        .parse::<u64>()
-        .expect("a number")
-        << 10
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux says how much memory was used");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the peak is in the list");
+    line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") << 10
 }
 
 #[test]
@@ -49,12 +40,7 @@ fn large_weights_are_streamed() {
     }
     if have("readelf", "large_weights_are_streamed") {
         let symbols = tool("readelf", &["-sW"], &library);
-        assert!(
-            symbols
-                .lines()
-                .any(|l| l.contains("0x12c00000 OBJECT  LOCAL") && l.ends_with("weights")),
-            "{symbols}"
-        );
+        assert!(symbols.lines().any(|l| l.contains("0x12c00000 OBJECT  LOCAL") && l.ends_with("weights")), "{symbols}");
     }
     std::fs::remove_dir_all(&dir).expect("the folder is ours");
 }
