@@ -3,13 +3,16 @@
 //! feature `std` (on by default) it also owns memory, loads shared objects and brings a thread pool.
 //!
 //! A model that is linked in:
-//! ```ignore
+//! ```no_run
+//! # use runtime_stub::{Error, Input, Model, Output, Session};
 //! unsafe extern "C" { static digits_model: runtime_stub::MaquetteModel; }
+//! # fn main() -> Result<(), Error> {
 //! // SAFETY: the static is the descriptor that Maquette generated into libdigits.a.
 //! let model = unsafe { Model::new(&digits_model) }?;
 //! let mut session = Session::new(model)?;
 //! let (image, mut probabilities) = ([0f32; 64], [0f32; 10]);
 //! session.run(&[Input::from(&image[..])], &mut [Output::from(&mut probabilities[..])])?;
+//! # Ok(()) }
 //! ```
 //! On a device without an allocator the caller lends the memory: [`Session::in_memory`]. A shared object is opened by
 //! [`Library::open`].
