@@ -188,6 +188,20 @@ impl Graph {
         before - self.nodes.node_count()
     }
 
+    /// Removes a node that nothing uses, then operands that it alone used, and so on; inputs and outputs
+    /// stay. Those removed, users before their operands. For rewriting; cheaper than [`Graph::remove_dead`].
+    pub fn remove_unused(&mut self, id: NodeId) -> Vec<(NodeId, Node)> {
+        let (mut removed, mut todo) = (Vec::new(), vec![id]);
+        while let Some(id) = todo.pop() {
+            if !self.contains(id) || self.use_count(id) > 0 || self.inputs.contains(&id) {
+                continue;
+            }
+            todo.extend(self.operands(id));
+            removed.extend(self.nodes.remove_node(id.0).map(|node| (id, node)));
+        }
+        removed
+    }
+
     /// Every node after its operands; among those that are ready, the oldest first. Inputs come first.
     pub fn order(&self) -> Vec<NodeId> {
         let mut missing = vec![0usize; self.bound()];
