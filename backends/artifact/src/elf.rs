@@ -23,6 +23,7 @@ pub(crate) const SHT_SYMTAB: u32 = 2;
 pub(crate) const SHT_STRTAB: u32 = 3;
 pub(crate) const SHT_RELA: u32 = 4;
 pub(crate) const SHT_DYNAMIC: u32 = 6;
+pub(crate) const SHT_NOBITS: u32 = 8;
 pub(crate) const SHT_DYNSYM: u32 = 11;
 pub(crate) const SHT_GNU_HASH: u32 = 0x6fff_fff6;
 pub(crate) const SHF_WRITE: u64 = 1;
@@ -56,6 +57,8 @@ pub(crate) enum Body {
     Bytes(Vec<u8>),
     /// The symbols of one section.
     Code(Section),
+    /// So many zeros in memory, none in the file.
+    Zeros(u64),
 }
 
 impl Part {
@@ -103,10 +106,20 @@ impl<'a> ElfFile<'a> {
         Ok(ElfFile { code, names, layout, kind, entry: 0, segments: Vec::new(), parts: Vec::new() })
     }
 
+    /// Bytes in memory.
     pub(crate) fn size(&self, part: &Part) -> u64 {
         match &part.body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::Code(section) => self.layout.size(*section),
+            Body::Zeros(bytes) => *bytes,
+        }
+    }
+
+    /// Bytes in the file.
+    pub(crate) fn file_size(&self, part: &Part) -> u64 {
+        match &part.body {
+            Body::Bytes(_) | Body::Code(_) => self.size(part),
+            Body::Zeros(_) => 0,
         }
     }
 
@@ -205,7 +218,7 @@ impl<'a> ElfFile<'a> {
 
     fn section_headers_at(&self) -> u64 {
         let last = self.parts.last().expect("a file has parts");
-        (last.offset + self.size(last)).next_multiple_of(8)
+        (last.offset + self.file_size(last)).next_multiple_of(8)
     }
 
     /// Bytes of the file.
@@ -227,6 +240,7 @@ impl<'a> ElfFile<'a> {
             match &part.body {
                 Body::Bytes(bytes) => out.put(bytes)?,
                 Body::Code(section) => self.write_section(*section, out)?,
+                Body::Zeros(_) => {}
             }
         }
         out.fill(0, start + self.section_headers_at())?;

@@ -39,16 +39,16 @@ pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u
     file.parts.push(Part::code(Section::RelocatedReadOnly, SHF_WRITE, file.layout.align(Section::RelocatedReadOnly)));
     let dynamic = Part::table(".dynamic", SHT_DYNAMIC, SHF_ALLOC | SHF_WRITE, 16, 11);
     file.parts.push(Part { link: 3, ..dynamic });
+    // Loaders round the end of the region that becomes read-only to pages, some up, some down: both must find the writable
+    // segment's own memory there. So it is filled up to the largest page, by a section, which `strip` respects.
+    let padding = Part::new(".relro_padding", SHT_NOBITS, SHF_ALLOC | SHF_WRITE, 1, Vec::new());
+    file.parts.push(Part { body: Body::Zeros(0), ..padding });
     file.add_symbols(false);
     file.add_part_names();
 
     place(&mut file, 0, &[R, R | X, R | W], 3);
-    let writable = &mut file.segments[2];
-    // All of the writable segment becomes read-only after relocation. Loaders round the end of that region to pages, some up,
-    // some down: both must find the segment's own memory there, so it ends with a page of the largest size.
-    let page = page(code.machine);
-    writable.memory_bytes = (writable.address + writable.memory_bytes).next_multiple_of(page) - writable.address;
-    let (offset, address, file_bytes, memory_bytes) = (writable.offset, writable.address, writable.file_bytes, writable.memory_bytes);
+    // All of the writable segment becomes read-only after relocation.
+    let Segment { offset, address, file_bytes, memory_bytes, .. } = file.segments[2];
     let dynamic = file.part(".dynamic");
     let (d_offset, d_address) = (dynamic.offset, dynamic.address);
     let d_bytes = 11 * 16;
@@ -119,8 +119,8 @@ fn rights(part: &Part) -> Option<u32> {
     (part.flags & SHF_ALLOC != 0).then(|| R | bit(SHF_WRITE, W) | bit(SHF_EXECINSTR, X))
 }
 
-/// Chooses offsets and addresses of all parts, which lie in the order of `loads`, and makes these segments. The first one
-/// also holds the headers; `more` segments are still to come.
+/// Chooses offsets and addresses of all parts, which lie in the order of `loads`, and makes these segments. Zeros at the end of
+/// one fill its last page. The first one also holds the headers; `more` segments are still to come.
 fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
     let page = page(file.code.machine);
     let mut offset = HEADER_BYTES + SEGMENT_BYTES * (loads.len() + more) as u64;
@@ -133,12 +133,16 @@ fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
         offset = offset.max(start);
         for p in mine {
             offset = offset.next_multiple_of(file.parts[p].align);
-            (file.parts[p].offset, file.parts[p].address) = (offset, address + (offset - start));
-            offset += file.size(&file.parts[p]);
+            let here = address + (offset - start);
+            (file.parts[p].offset, file.parts[p].address) = (offset, here);
+            end = here + file.size(&file.parts[p]);
+            if let Body::Zeros(bytes) = &mut file.parts[p].body {
+                *bytes = end.next_multiple_of(page) - here;
+                end = here + *bytes;
+            }
+            offset += file.file_size(&file.parts[p]);
         }
-        let bytes = offset - start;
-        end = address + bytes;
-        let (file_bytes, memory_bytes) = (bytes, bytes);
+        let (file_bytes, memory_bytes) = (offset - start, end.max(address) - address);
         let segment = Segment { kind: PT_LOAD, flags: *flags, offset: start, address, file_bytes, memory_bytes, align: page };
         file.segments.push(segment);
     }
@@ -146,7 +150,7 @@ fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
         if rights(&file.parts[p]).is_none() {
             offset = offset.next_multiple_of(file.parts[p].align);
             file.parts[p].offset = offset;
-            offset += file.size(&file.parts[p]);
+            offset += file.file_size(&file.parts[p]);
         }
     }
 }

@@ -35,6 +35,21 @@ fn is_clean(path: &Path) {
     assert_eq!(global, ["answer", "numbers"]);
 }
 
+/// Address and bytes of the segment that is mapped writable, and of the region that becomes read-only after relocation.
+fn writable_and_relro(library: &Path) -> ((u64, u64), (u64, u64)) {
+    let segments = tool("readelf", &["-lW"], library);
+    let row = |head: &str, flags: &str| {
+        let mut rows = segments.lines().map(str::trim_start);
+        let line = rows.find(|l| l.starts_with(head) && l.contains(flags)).expect("a segment");
+        let number = |i: usize| {
+            let column = line.split_whitespace().nth(i).expect("a column");
+            u64::from_str_radix(column.trim_start_matches("0x"), 16).expect("hexadecimal")
+        };
+        (number(2), number(5))
+    };
+    (row("LOAD", " RW "), row("GNU_RELRO", " R "))
+}
+
 #[test]
 fn object_links_and_runs() {
     let test = "object_links_and_runs";
@@ -158,6 +173,13 @@ fn shared_object_loads() {
     printed(Command::new("cc").arg("-o").args([&program, &main]).arg("-ldl"));
     assert_eq!(printed(Command::new(&program).arg(&library)), "42 11 (nil)\n1 0\n");
 
+    // `strip` leaves a library that loads, and the loader's region of it whole.
+    let stripped = dir.join("stripped/libtiny.so");
+    std::fs::create_dir(dir.join("stripped")).expect("the folder is ours");
+    printed(Command::new("strip").arg("-o").args([&stripped, &library]));
+    assert_eq!(printed(Command::new(&program).arg(&stripped)), "42 11 (nil)\n1 0\n");
+    assert_eq!(writable_and_relro(&stripped), writable_and_relro(&library));
+
     // Linked against, not only loaded by name.
     std::fs::write(&main, MAIN).expect("the folder is ours");
     printed(Command::new("cc").arg("-o").args([&program, &main, &library]).arg("-Wl,-rpath,$ORIGIN,--fatal-warnings"));
@@ -234,19 +256,15 @@ fn aarch64_files_are_well_formed_and_run() {
     }
     assert!(!relocations.contains("CALL26"), "settled here: {relocations}");
 
-    // The writable segment ends where the region that becomes read-only ends, on a page of any size.
-    let segments = tool("readelf", &["-lW"], &library);
-    let row = |head: &str, flags: &str| -> (u64, u64) {
-        let line = segments.lines().find(|l| l.trim_start().starts_with(head) && l.contains(flags)).expect("a segment");
-        let number = |i: usize| {
-            u64::from_str_radix(line.split_whitespace().nth(i).expect("a column").trim_start_matches("0x"), 16).expect("hexadecimal")
-        };
-        (number(2), number(5))
-    };
-    let (load, relro) = (row("LOAD", " RW "), row("GNU_RELRO", " R "));
-    assert_eq!(load, relro);
-    assert_eq!((load.0 + load.1) % 0x10000, 0);
-    assert_eq!(segments.matches("0x10000\n").count(), 3, "{segments}");
+    let (writable, relro) = writable_and_relro(&library);
+    assert_eq!(writable, relro);
+    assert_eq!((writable.0 + writable.1) % 0x10000, 0, "on a page of any size");
+    assert_eq!(tool("readelf", &["-lW"], &library).matches("0x10000\n").count(), 3);
+    if have("llvm-strip-19", test) {
+        let stripped = dir.join("stripped.so");
+        printed(Command::new("llvm-strip-19").arg("-o").args([&stripped, &library]));
+        assert_eq!(writable_and_relro(&stripped), (writable, relro));
+    }
 
     if have("qemu-aarch64", test) {
         assert_eq!(run(Command::new("qemu-aarch64").arg(&program)).status.code(), Some(42));
