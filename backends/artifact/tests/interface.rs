@@ -325,6 +325,32 @@ fn model_without_tensors_has_a_header() {
 }
 
 #[test]
+fn documented_caller_compiles() {
+    let test = "documented_caller_compiles";
+    let dir = folder(test);
+    let mut d = description("digits");
+    d.inputs[0].name = "image".into();
+    d.outputs[0].name = "probabilities".into();
+    write_header(&dir, &d);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/abi.md")).expect("docs/abi.md");
+    let blocks: Vec<&str> = page.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2, "one for each way to call");
+    let second = "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <stdlib.h>\n#include \"digits.h\"\n\
+        size_t round_up(uint64_t n, uint64_t to);\n\
+        void pool_for(void *p, int64_t n, void (*task)(void *c, int64_t i, int64_t worker), void *c);\n\
+        int32_t use(void *library, void *pool, float *image, float *probabilities);\n\
+        int32_t use(void *library, void *pool, float *image, float *probabilities)\n{\n";
+    let second = format!("{second}{}return status;\n}}\n", blocks[1].replace("sizeof image", "4"));
+    std::fs::write(dir.join("first.c"), blocks[0]).expect("the folder is ours");
+    std::fs::write(dir.join("second.c"), second).expect("the folder is ours");
+    if have("cc", test) {
+        printed(Command::new("cc").args(C99).args(["-c", "first.c"]).current_dir(&dir));
+        let newer = ["-std=c11", "-Wno-missing-field-initializers", "-c", "second.c"];
+        printed(Command::new("cc").args(C99).args(newer).current_dir(&dir));
+    }
+}
+
+#[test]
 fn json_reads_back() {
     let test = "json_reads_back";
     let mut d = dynamic("net");
