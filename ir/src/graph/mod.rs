@@ -5,6 +5,7 @@ pub mod attr;
 pub mod infer;
 pub mod op;
 pub mod text;
+pub mod verify;
 
 pub use op::Op;
 
