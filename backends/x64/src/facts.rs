@@ -1,0 +1,42 @@
+//! The CPU levels of x86-64, as data. To add one is to add a constant and its row.
+
+use ir::kernel::Facts;
+use ir::kernel::facts::{Menu, MinMax};
+
+use crate::stubs::cpu;
+
+/// A level, and the bits of the `cpu()` word without which its code must not run.
+#[derive(Clone, Copy, Debug)]
+pub struct Level {
+    pub facts: &'static Facts,
+    pub cpu: u64,
+}
+
+/// Every level, the plainest first.
+pub const LEVELS: &[Level] = &[Level { facts: &X86_64_V3, cpu: cpu::V3 }, Level { facts: &X86_64_V4, cpu: cpu::V4 }];
+
+/// AVX2 with FMA: Haswell of 2013, Zen of 2017, and later. Two multiply-adds per cycle of five cycles on the oldest.
+pub const X86_64_V3: Facts = Facts {
+    name: "x86-64-v3",
+    vector_bytes: 32,
+    vectors: 16,
+    generals: 15,
+    fused: true,
+    min_max: MinMax::SecondOnTie,
+    menu: Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false },
+    caches: [32 << 10, 256 << 10, 2 << 20],
+    accumulators: 10,
+};
+
+/// AVX-512 F, BW, CD, DQ, VL: Skylake-X of 2017, Zen 4 of 2022, and later.
+pub const X86_64_V4: Facts = Facts {
+    name: "x86-64-v4",
+    vector_bytes: 64,
+    vectors: 32,
+    generals: 15,
+    fused: true,
+    min_max: MinMax::SecondOnTie,
+    menu: Menu { memory_operand: true, splat_operand: true, lane_operand: false, masks: true },
+    caches: [32 << 10, 1 << 20, 2 << 20],
+    accumulators: 8,
+};
