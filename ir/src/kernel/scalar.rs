@@ -61,8 +61,8 @@ pub enum Stmt {
         to: Value,
         expr: Expr,
     },
-    /// Element `at` (counted in elements of `dtype`) of argument `arg`. Integers are cut to the width; bool
-    /// stores 0 or 1 and is given 0 or 1; f16 and bf16 round to nearest even.
+    /// Element `at` (counted in elements of `dtype`) of argument `arg`. Integers are cut to [`Dtype::bits`] and
+    /// extended again to whole bytes; bool stores 0 or 1 and is given 0 or 1; f16 and bf16 round to nearest even.
     Store {
         arg: u8,
         dtype: Dtype,
@@ -86,7 +86,8 @@ pub enum Stmt {
         then: Vec<Stmt>,
         other: Vec<Stmt>,
     },
-    /// Runs `head`, then stops unless `cond` (made in `head`) is true, then runs `body`, and again.
+    /// Runs `head`, then stops unless `cond` is true, then runs `body`, and again. `cond` and `body` see the
+    /// values of `head`.
     While {
         head: Vec<Stmt>,
         cond: Value,
@@ -105,7 +106,9 @@ pub enum Expr {
     F32(u32),
     /// By its bits.
     F64(u64),
-    /// Element `at` (counted in elements of `dtype`) of argument `arg`, extended by its sign or by zeros.
+    /// Element `at` (counted in elements of `dtype`) of argument `arg`, extended by its sign or by zeros from
+    /// [`Dtype::bits`] bits (higher bits of the byte are ignored); bool: 0 or 1, whether the byte is not 0; f16 and
+    /// bf16 as F32; smaller floats as the bits of their byte.
     Load {
         arg: u8,
         dtype: Dtype,
@@ -118,7 +121,8 @@ pub enum Expr {
     MulAdd(Value, Value, Value),
     /// `b` if `a` is not 0, else `c`. Both are computed.
     Select(Value, Value, Value),
-    /// `value` if it is in `0..below`, else the kernel returns `status`. What bounds proofs lean on.
+    /// `value` if it is in `0..below`, else the kernel returns `status`. What bounds proofs lean on. `below` is
+    /// not negative.
     Require {
         value: Value,
         below: i64,

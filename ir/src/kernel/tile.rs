@@ -27,7 +27,7 @@ pub enum Operand {
     Splat(At),
     /// These 32 bits in all lanes; lies in the constant pool, or in an immediate. Every machine takes it.
     Bits(u32),
-    /// Lane `1` of a register, in all lanes. Menu: `lane_operand`.
+    /// This lane of a register, in all lanes. Menu: `lane_operand`.
     Lane(V, u8),
 }
 
@@ -128,7 +128,8 @@ pub enum Stmt {
         b: V,
     },
     /// Folds the lanes of `from` with `op`; the result in all lanes of `to`. The order is fixed: lane `i` with
-    /// lane `i + half`, then halves again, `half` from `lanes / 2` down to 1. `op` is `Add`, `Max` or `Min`. Changes `temp`.
+    /// lane `i + half`, then halves again, `half` from `lanes / 2` down to 1. `op` is `Add`, `Max` or `Min`.
+    /// `temp` is neither of the others; it is undefined afterwards.
     Fold {
         op: Binary,
         to: V,
