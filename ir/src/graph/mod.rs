@@ -111,6 +111,11 @@ impl Graph {
         }
     }
 
+    /// Gives a node another provenance.
+    pub fn set_names(&mut self, id: NodeId, names: Names) {
+        self.nodes.node_weight_mut(id.0).expect("the node was not removed").names = names;
+    }
+
     /// Operands in order; a value used twice stands twice.
     pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
         let mut out: Vec<(usize, NodeId)> =
