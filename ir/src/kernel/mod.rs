@@ -5,10 +5,12 @@
 //! This module knows machines only as [`Facts`].
 
 pub mod facts;
+pub mod run;
 pub mod scalar;
 pub mod tile;
 
 pub use facts::Facts;
+pub use run::run;
 pub use scalar::ScalarKernel;
 pub use tile::TileKernel;
 

@@ -1,0 +1,1 @@
+//! Every statement and expression, with results computed by hand.

@@ -1,0 +1,243 @@
+//! Tile kernels, a vector register as an array of `L` lanes. A statement is dispatched once for all of its lanes.
+
+use super::{Memory, Watch, max_f32, min_f32};
+use crate::kernel::Facts;
+use crate::kernel::facts::MinMax;
+use crate::kernel::tile::{At, Binary, Compare, Operand, P, Stmt, TileKernel, Unary, V};
+use std::array::from_fn;
+
+type Lanes<const L: usize> = [u32; L];
+
+/// What an undefined register holds: no number that a kernel could get by without.
+const UNDEFINED: u32 = 0xa5a5_a5a5;
+
+pub(super) fn run<const L: usize, W: Watch>(kernel: &TileKernel, facts: &Facts, memory: &mut Memory<W>) {
+    let places = (0..256).map(|i| (i < memory.args.len()).then_some(Place { arg: i, offset: 0 })).collect();
+    let vectors = vec![[UNDEFINED; L]; facts.vectors as usize];
+    Machine { fused: facts.fused, min_max: facts.min_max, vectors, places, memory }.block(&kernel.body);
+}
+
+/// `offset` bytes from the pointer that argument `arg` was given.
+#[derive(Clone, Copy)]
+struct Place {
+    arg: usize,
+    offset: i64,
+}
+
+struct Machine<'m, 'n, 'b, W, const L: usize> {
+    fused: bool,
+    min_max: MinMax,
+    vectors: Vec<Lanes<L>>,
+    places: Vec<Option<Place>>,
+    memory: &'m mut Memory<'n, 'b, W>,
+}
+
+impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
+    fn block(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            self.step(stmt);
+        }
+    }
+
+    fn step(&mut self, stmt: &Stmt) {
+        match *stmt {
+            Stmt::Loop { times, ref body } => (0..times).for_each(|_| self.block(body)),
+            Stmt::Point { to, from, offset } => {
+                let from = self.place(from);
+                self.places[to.0 as usize] = Some(Place { offset: from.offset + offset, ..from });
+            }
+            Stmt::Advance { p, by } => {
+                let place = self.place(p);
+                self.places[p.0 as usize] = Some(Place { offset: place.offset + by, ..place });
+            }
+            Stmt::Set { to, bits } => self.set(to, [bits; L]),
+            Stmt::Copy { to, from } => self.set(to, self.v(from)),
+            Stmt::Load { to, at, lanes } => {
+                let value = self.load(at, lanes);
+                self.set(to, value);
+            }
+            Stmt::Splat { to, at } => {
+                let value = self.splat(at);
+                self.set(to, value);
+            }
+            Stmt::Gather { to, at, stride, lanes } => {
+                let mut value = [0; L];
+                for (i, lane) in value[..lanes as usize].iter_mut().enumerate() {
+                    *lane = self.element(at, i as i64 * stride as i64);
+                }
+                self.set(to, value);
+            }
+            Stmt::Store { from, at, lanes } => {
+                let value = self.v(from);
+                let place = self.place(at.p);
+                let memory = self.memory.write(place.arg, place.offset + at.offset as i64, 4 * lanes as usize);
+                for (bytes, lane) in memory.chunks_exact_mut(4).zip(value) {
+                    bytes.copy_from_slice(&lane.to_le_bytes());
+                }
+            }
+            Stmt::Scatter { from, at, stride, lanes } => {
+                let value = self.v(from);
+                let place = self.place(at.p);
+                for (i, lane) in value[..lanes as usize].iter().enumerate() {
+                    let offset = place.offset + at.offset as i64 + i as i64 * stride as i64;
+                    self.memory.write(place.arg, offset, 4).copy_from_slice(&lane.to_le_bytes());
+                }
+            }
+            Stmt::MulAdd { acc, a, b, negate } => {
+                let b = self.operand(b);
+                let a = if negate { ints(self.v(a), |a| a ^ SIGN) } else { self.v(a) };
+                self.set(acc, self.mul_add(a, b, self.v(acc)));
+            }
+            Stmt::Horner { acc, x, c } => {
+                let c = self.operand(c);
+                self.set(acc, self.mul_add(self.v(acc), self.v(x), c));
+            }
+            Stmt::Unary { op, to, a } => self.set(to, unary(op, self.v(a))),
+            Stmt::Binary { op, to, a, b } => {
+                let b = self.operand(b);
+                self.set(to, binary(op, self.v(a), b, self.min_max));
+            }
+            Stmt::Select { to, cmp, x, y, a, b } => {
+                let y = self.operand(y);
+                let (x, a, b) = (self.v(x), self.v(a), self.v(b));
+                let takes = compare(cmp, x, y);
+                self.set(to, from_fn(|i| if takes[i] { a[i] } else { b[i] }));
+            }
+            Stmt::Fold { op, to, from, temp } => {
+                let mut value = self.v(from);
+                let mut half = L / 2;
+                while half > 0 {
+                    let upper = from_fn(|i| value[(i + half) % L]);
+                    value = binary(op, value, upper, self.min_max);
+                    half /= 2;
+                }
+                self.set(temp, [UNDEFINED; L]);
+                self.set(to, [value[0]; L]);
+            }
+        }
+    }
+
+    fn v(&self, v: V) -> Lanes<L> {
+        self.vectors[v.0 as usize]
+    }
+
+    fn set(&mut self, v: V, value: Lanes<L>) {
+        self.vectors[v.0 as usize] = value;
+    }
+
+    fn place(&self, p: P) -> Place {
+        self.places[p.0 as usize].unwrap_or_else(|| panic!("{}: p{} is undefined", self.memory.kernel.name, p.0))
+    }
+
+    fn load(&mut self, at: At, lanes: u8) -> Lanes<L> {
+        let place = self.place(at.p);
+        let memory = self.memory.read(place.arg, place.offset + at.offset as i64, 4 * lanes as usize);
+        let mut value = [0; L];
+        for (lane, bytes) in value.iter_mut().zip(memory.chunks_exact(4)) {
+            *lane = u32::from_le_bytes(bytes.try_into().expect("chunks are of 4 bytes"));
+        }
+        value
+    }
+
+    fn splat(&mut self, at: At) -> Lanes<L> {
+        [self.element(at, 0); L]
+    }
+
+    fn element(&mut self, at: At, offset: i64) -> u32 {
+        let place = self.place(at.p);
+        let bytes = self.memory.read(place.arg, place.offset + at.offset as i64 + offset, 4);
+        u32::from_le_bytes(bytes.try_into().expect("4 bytes were read"))
+    }
+
+    fn operand(&mut self, operand: Operand) -> Lanes<L> {
+        match operand {
+            Operand::V(v) => self.v(v),
+            Operand::Memory(at) => self.load(at, L as u8),
+            Operand::Splat(at) => self.splat(at),
+            Operand::Bits(bits) => [bits; L],
+            Operand::Lane(v, lane) => [self.v(v)[lane as usize]; L],
+        }
+    }
+
+    fn mul_add(&self, a: Lanes<L>, b: Lanes<L>, c: Lanes<L>) -> Lanes<L> {
+        let f = f32::from_bits;
+        match self.fused {
+            true => from_fn(|i| f(a[i]).mul_add(f(b[i]), f(c[i])).to_bits()),
+            false => from_fn(|i| (f(a[i]) * f(b[i]) + f(c[i])).to_bits()),
+        }
+    }
+}
+
+const SIGN: u32 = 1 << 31;
+
+fn ints<const L: usize>(a: Lanes<L>, f: impl Fn(u32) -> u32) -> Lanes<L> {
+    from_fn(|i| f(a[i]))
+}
+
+fn floats<const L: usize>(a: Lanes<L>, f: impl Fn(f32) -> f32) -> Lanes<L> {
+    from_fn(|i| f(f32::from_bits(a[i])).to_bits())
+}
+
+fn two_ints<const L: usize>(a: Lanes<L>, b: Lanes<L>, f: impl Fn(u32, u32) -> u32) -> Lanes<L> {
+    from_fn(|i| f(a[i], b[i]))
+}
+
+fn two_floats<const L: usize>(a: Lanes<L>, b: Lanes<L>, f: impl Fn(f32, f32) -> f32) -> Lanes<L> {
+    from_fn(|i| f(f32::from_bits(a[i]), f32::from_bits(b[i])).to_bits())
+}
+
+fn unary<const L: usize>(op: Unary, a: Lanes<L>) -> Lanes<L> {
+    match op {
+        Unary::Neg => ints(a, |a| a ^ SIGN),
+        Unary::Abs => ints(a, |a| a & !SIGN),
+        Unary::Sqrt => floats(a, f32::sqrt),
+        Unary::Floor => floats(a, f32::floor),
+        Unary::Ceil => floats(a, f32::ceil),
+        Unary::Trunc => floats(a, f32::trunc),
+        Unary::Round => floats(a, f32::round_ties_even),
+        Unary::ToInt => ints(a, |a| f32::from_bits(a) as i32 as u32),
+        Unary::FromInt => ints(a, |a| (a as i32 as f32).to_bits()),
+        Unary::Shl(by) => ints(a, |a| a << by),
+        Unary::Shr(by) => ints(a, |a| a >> by),
+        Unary::Sar(by) => ints(a, |a| (a as i32 >> by) as u32),
+    }
+}
+
+fn binary<const L: usize>(op: Binary, a: Lanes<L>, b: Lanes<L>, min_max: MinMax) -> Lanes<L> {
+    match op {
+        Binary::Add => two_floats(a, b, |a, b| a + b),
+        Binary::Sub => two_floats(a, b, |a, b| a - b),
+        Binary::Mul => two_floats(a, b, |a, b| a * b),
+        Binary::Div => two_floats(a, b, |a, b| a / b),
+        Binary::Min => match min_max {
+            MinMax::SecondOnTie => two_floats(a, b, |a, b| if a < b { a } else { b }),
+            MinMax::Ieee => two_floats(a, b, min_f32),
+        },
+        Binary::Max => match min_max {
+            MinMax::SecondOnTie => two_floats(a, b, |a, b| if a > b { a } else { b }),
+            MinMax::Ieee => two_floats(a, b, max_f32),
+        },
+        Binary::And => two_ints(a, b, |a, b| a & b),
+        Binary::Or => two_ints(a, b, |a, b| a | b),
+        Binary::Xor => two_ints(a, b, |a, b| a ^ b),
+        Binary::AndNot => two_ints(a, b, |a, b| !a & b),
+        Binary::IAdd => two_ints(a, b, u32::wrapping_add),
+        Binary::ISub => two_ints(a, b, u32::wrapping_sub),
+        Binary::IMul => two_ints(a, b, u32::wrapping_mul),
+        Binary::IMin => two_ints(a, b, |a, b| (a as i32).min(b as i32) as u32),
+        Binary::IMax => two_ints(a, b, |a, b| (a as i32).max(b as i32) as u32),
+    }
+}
+
+fn compare<const L: usize>(op: Compare, x: Lanes<L>, y: Lanes<L>) -> [bool; L] {
+    let f = f32::from_bits;
+    match op {
+        Compare::Eq => from_fn(|i| f(x[i]) == f(y[i])),
+        Compare::Ne => from_fn(|i| f(x[i]) != f(y[i])),
+        Compare::Lt => from_fn(|i| f(x[i]) < f(y[i])),
+        Compare::Le => from_fn(|i| f(x[i]) <= f(y[i])),
+        Compare::Unordered => from_fn(|i| f(x[i]).is_nan() || f(y[i]).is_nan()),
+        Compare::IEq => from_fn(|i| x[i] == y[i]),
+        Compare::ILt => from_fn(|i| (x[i] as i32) < y[i] as i32),
+    }
+}
