@@ -1,1 +1,13 @@
+//! Everything native that is no vector loop, to machine code: scalar kernels, the entry point that checks the arguments and calls
+//! the kernels in order, and the main function of the executable form. Each comes out as symbols for `artifact`.
+//!
+//! This is the one crate that names Cranelift. It refuses to know vector instructions, file formats and the graph. What it makes
+//! calls nothing but symbols that its caller named: an operation that Cranelift would turn into a library call is a panic here.
 
+mod function;
+mod half;
+pub mod scalar;
+mod target;
+
+pub use scalar::scalar_kernel;
+pub use target::Target;
