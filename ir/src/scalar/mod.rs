@@ -6,6 +6,8 @@
 //! integers wrap; shifts by the width or more give 0 (-1 for a negative arithmetic shift); integer division
 //! by zero gives 0, MIN / -1 gives MIN; `min` and `max` of bool are and, or. f16 and bf16 round after every term.
 
+pub mod eval;
+pub mod lanes;
 pub mod text;
 
 pub use text::body;
@@ -147,9 +149,8 @@ impl Literal {
         match dtype {
             Dtype::F32 => Literal::f32(value as f32),
             Dtype::F64 => Literal::f64(value),
-            Dtype::F16 => Literal { dtype, bits: half::f16::from_f64(value).to_bits() as u64 },
-            Dtype::BF16 => Literal { dtype, bits: half::bf16::from_f64(value).to_bits() as u64 },
             Dtype::Bool => Literal::bool(value != 0.0),
+            small if small.is_float() => Literal { dtype, bits: lanes::encode(small, value) },
             other => Literal::int(other, value as i64),
         }
     }
