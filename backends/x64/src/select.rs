@@ -196,9 +196,10 @@ impl Select {
         assert!(used <= GENERALS.len(), "{used} general registers: the kernel was not verified");
         let restored = GENERALS.get(FREE..used).unwrap_or(&[]);
         restored.iter().for_each(|&r| self.asm.push(r));
-        for i in PASSED..args {
-            let place = 8 * (1 + restored.len() + i - PASSED);
-            self.asm.mov(Width::W64, GENERALS[i], Mem::new(Gpr::RSP, place as i32));
+        let on_stack = GENERALS.get(PASSED..args).unwrap_or(&[]);
+        for (i, &pointer) in on_stack.iter().enumerate() {
+            let place = 8 * (restored.len() + 1 + i);
+            self.asm.mov(Width::W64, pointer, Mem::new(Gpr::RSP, place as i32));
         }
         for (lanes, mask) in self.masks.clone() {
             self.load_mask(mask, lanes);
@@ -470,9 +471,8 @@ impl Select {
         if lanes <= 4 {
             return self.load_quarter(to, from, lanes);
         }
-        const LOW_TO_HIGH: u8 = 0x08;
         self.load_quarter(to, beyond(from, 16), lanes - 4);
-        self.asm.at(Length::L256).rvmi(&form::vperm2f128, to, to, to, LOW_TO_HIGH);
+        self.asm.at(Length::L256).rvmi(&form::vinsertf128, to, to, to, 1);
         self.asm.at(Length::L256).rvmi(&form::vinsertf128, to, to, from, 0);
     }
 

@@ -28,35 +28,6 @@ int main(void) {
 }
 "#;
 
-/// What `is_x86_feature_detected` says of this machine, in our bits.
-#[cfg(target_arch = "x86_64")]
-fn here() -> u64 {
-    let v3 = is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("f16c")
-        && is_x86_feature_detected!("movbe")
-        && is_x86_feature_detected!("lzcnt");
-    let v4 = v3
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512cd")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl");
-    let bit = |has: bool, bit: u64| if has { bit } else { 0 };
-    cpu::KNOWN
-        | bit(v3, cpu::V3)
-        | bit(v4, cpu::V4)
-        | bit(v4 && is_x86_feature_detected!("avx512vnni"), cpu::VNNI)
-        | bit(v4 && is_x86_feature_detected!("avx512vbmi"), cpu::VBMI)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn here() -> u64 {
-    cpu::KNOWN
-}
-
 #[test]
 fn cpu_says_what_the_machine_offers() {
     let name = "cpu_says_what_the_machine_offers";
@@ -70,7 +41,7 @@ fn cpu_says_what_the_machine_offers() {
         let output = common::succeed(command);
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("the program prints a number")
     };
-    assert_eq!(word(&mut Command::new(&program)), here());
+    assert_eq!(word(&mut Command::new(&program)), common::cpu_here());
     if common::have("qemu-x86_64", name) {
         for (model, expected) in [("Nehalem", cpu::KNOWN), ("SandyBridge", cpu::KNOWN), ("Haswell", cpu::KNOWN | cpu::V3)] {
             let mut emulated = Command::new("qemu-x86_64");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use artifact::{Code, Machine, Symbol};
+use x64::stubs::cpu;
 
 /// A fresh folder of this test.
 pub fn folder(test: &str) -> PathBuf {
@@ -68,4 +69,33 @@ pub fn link(folder: &Path, source: &str, object: &Path) -> PathBuf {
     cc.args(["-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&text).arg(object);
     succeed(&mut cc);
     program
+}
+
+/// What `is_x86_feature_detected` says of this machine, in our bits.
+#[cfg(target_arch = "x86_64")]
+pub fn cpu_here() -> u64 {
+    let v3 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("movbe")
+        && is_x86_feature_detected!("lzcnt");
+    let v4 = v3
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512cd")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    let bit = |has: bool, bit: u64| if has { bit } else { 0 };
+    cpu::KNOWN
+        | bit(v3, cpu::V3)
+        | bit(v4, cpu::V4)
+        | bit(v4 && is_x86_feature_detected!("avx512vnni"), cpu::VNNI)
+        | bit(v4 && is_x86_feature_detected!("avx512vbmi"), cpu::VBMI)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn cpu_here() -> u64 {
+    cpu::KNOWN
 }
