@@ -132,3 +132,8 @@ fn partial_accesses_touch_nothing_beyond() {
 fn every_operation_on_every_operand() {
     check("every_operation_on_every_operand", generate::operations);
 }
+
+#[test]
+fn pointers_go_far_and_come_back() {
+    check("pointers_go_far_and_come_back", generate::pointers);
+}

@@ -514,3 +514,27 @@ fn pairs(facts: &Facts, name: String, values: [u32; 16], source: &str, to: V, st
     let out = 16 * operands.len() * vector as usize;
     Case::new(name, body, vec![Buffer::words(values), Buffer::words(values), Buffer::filled(out)])
 }
+
+// -------------------------------------------------------------------------------------------------------------- pointers
+
+/// Pointers that move by every size of immediate, far away and back, and loops that run once.
+pub fn pointers(facts: &Facts) -> Vec<Case> {
+    let whole = facts.lanes() as u8;
+    let far = [0, 4, 127, 128, -128, 1000, 1 << 31, -(1 << 31), 1 << 33, -(1 << 40), i64::from(i32::MAX)];
+    let mut cases = Vec::new();
+    for by in far {
+        for (to, from) in [(P(2), P(0)), (P(0), P(0)), (P(14), P(0))] {
+            let body = vec![
+                Stmt::Point { to, from, offset: by },
+                Stmt::Loop { times: 1, body: vec![Stmt::Advance { p: to, by: 8 }] },
+                Stmt::Advance { p: to, by: -by },
+                Stmt::Loop { times: 1, body: vec![Stmt::Load { to: V(0), at: at(to.0, 0), lanes: whole }] },
+                Stmt::Store { from: V(0), at: at(1, 0), lanes: whole },
+            ];
+            let from = Buffer::words((0..2 + whole as u32).map(|i| 0x400 + i));
+            let buffers = vec![from, Buffer::filled(facts.vector_bytes as usize)];
+            cases.push(Case::new(format!("{to:?} by {by}"), body, buffers));
+        }
+    }
+    cases
+}
