@@ -8,11 +8,13 @@ pub mod facts;
 pub mod run;
 pub mod scalar;
 pub mod tile;
+pub mod verify;
 
 pub use facts::Facts;
 pub use run::run;
 pub use scalar::ScalarKernel;
 pub use tile::TileKernel;
+pub use verify::verify;
 
 /// A compiled loop nest. Two kernels that are equal share one symbol.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

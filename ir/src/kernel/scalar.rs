@@ -219,3 +219,72 @@ pub enum Binary {
     Lt,
     Le,
 }
+
+impl Expr {
+    /// The values it reads.
+    pub fn operands(&self) -> Vec<Value> {
+        match *self {
+            Expr::Int(_) | Expr::F32(_) | Expr::F64(_) | Expr::Get(_) => Vec::new(),
+            Expr::Load { at: a, .. } | Expr::Unary(_, a) | Expr::Require { value: a, .. } => vec![a],
+            Expr::Binary(_, a, b) => vec![a, b],
+            Expr::MulAdd(a, b, c) | Expr::Select(a, b, c) => vec![a, b, c],
+        }
+    }
+}
+
+/// The type of `expr`, given those of all values and cells; `None` where its operands have the wrong types, or
+/// do not exist.
+pub fn type_of(expr: &Expr, values: &[Ty], cells: &[Ty]) -> Option<Ty> {
+    let ty = |v: Value| values.get(v.0 as usize).copied();
+    let is = |v: Value, wanted: Ty| (ty(v)? == wanted).then_some(());
+    match *expr {
+        Expr::Int(_) => Some(Ty::Int),
+        Expr::F32(_) => Some(Ty::F32),
+        Expr::F64(_) => Some(Ty::F64),
+        Expr::Load { dtype, at, .. } => is(at, Ty::Int).map(|()| ty_of(dtype)),
+        Expr::Get(cell) => cells.get(cell.0 as usize).copied(),
+        Expr::Unary(op, a) => unary_type(op, ty(a)?),
+        Expr::Binary(op, a, b) => binary_type(op, ty(a)?, ty(b)?),
+        Expr::MulAdd(a, b, c) => {
+            is(b, ty(a)?)?;
+            is(c, ty(a)?)?;
+            ty(a).filter(|&t| t != Ty::Int)
+        }
+        Expr::Select(a, b, c) => {
+            is(a, Ty::Int)?;
+            is(c, ty(b)?)?;
+            ty(b)
+        }
+        Expr::Require { value, .. } => is(value, Ty::Int).map(|()| Ty::Int),
+    }
+}
+
+fn unary_type(op: Unary, a: Ty) -> Option<Ty> {
+    let float = a != Ty::Int;
+    let (fits, gives) = match op {
+        Unary::INeg | Unary::INot => (a == Ty::Int, Ty::Int),
+        Unary::Wrap(dtype) => (a == Ty::Int && (dtype.is_int() || dtype == Dtype::Bool), Ty::Int),
+        Unary::Neg | Unary::Abs | Unary::Sqrt | Unary::Floor | Unary::Ceil | Unary::Trunc | Unary::Round => (float, a),
+        Unary::IntToF32 | Unary::UIntToF32 | Unary::F32FromBits => (a == Ty::Int, Ty::F32),
+        Unary::IntToF64 | Unary::UIntToF64 | Unary::F64FromBits => (a == Ty::Int, Ty::F64),
+        Unary::FloatToInt | Unary::FloatToUInt => (float, Ty::Int),
+        Unary::F32ToF64 => (a == Ty::F32, Ty::F64),
+        Unary::F64ToF32 => (a == Ty::F64, Ty::F32),
+        Unary::F32Bits => (a == Ty::F32, Ty::Int),
+        Unary::F64Bits => (a == Ty::F64, Ty::Int),
+        Unary::RoundF16 | Unary::RoundBF16 => (a == Ty::F32, Ty::F32),
+    };
+    fits.then_some(gives)
+}
+
+fn binary_type(op: Binary, a: Ty, b: Ty) -> Option<Ty> {
+    use Binary::*;
+    let float = a != Ty::Int;
+    let (fits, gives) = match op {
+        IAdd | ISub | IMul | SDiv | UDiv | SRem | URem | And | Or | Xor | Shl | UShr | SShr | SMin | SMax | UMin | UMax => (!float, a),
+        IEq | INe | SLt | SLe | ULt | ULe => (!float, Ty::Int),
+        Add | Sub | Mul | Div | Min | Max => (float, a),
+        Eq | Ne | Lt | Le => (float, Ty::Int),
+    };
+    (fits && a == b).then_some(gives)
+}

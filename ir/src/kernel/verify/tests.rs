@@ -1,0 +1,1 @@
+//! One broken kernel for every rule.
