@@ -1,1 +1,196 @@
+//! Graph and Facts to Program, once per CPU level: places for every tensor, kernels for every operator, offsets in
+//! the arena. Each operator has a vector path for what models do all day ([`dot`], [`conv`], …) and a general
+//! path for every type, shape and stride ([`generic`]).
+//!
+//! Nothing here knows a machine but by its Facts, or a file format.
 
+pub mod arena;
+pub mod body;
+pub mod build;
+pub mod conv;
+pub mod copy;
+pub mod depthwise;
+pub mod dot;
+pub mod generic;
+pub mod math;
+pub mod place;
+pub mod tile;
+
+use build::{Builder, Pointer};
+use ir::graph::op::Op;
+use ir::kernel::Facts;
+use ir::program::{Port, Program};
+use ir::{Dtype, Fault, Graph, NodeId, Tensor};
+use place::{Place, Places, shape_of};
+
+/// An operand as a kernel generator sees it.
+#[derive(Clone, Debug)]
+pub struct Source<'g> {
+    pub shape: Vec<usize>,
+    pub dtype: Dtype,
+    pub at: Where<'g>,
+}
+
+/// A constant that is not laid out yet, or memory.
+#[derive(Clone, Debug)]
+pub enum Where<'g> {
+    Constant(&'g Tensor),
+    Place(Place),
+}
+
+impl<'g> Source<'g> {
+    pub fn constant(&self) -> Option<&'g Tensor> {
+        match &self.at {
+            Where::Constant(tensor) => Some(tensor),
+            Where::Place(_) => None,
+        }
+    }
+
+    /// Where it lies; a constant is laid out densely for this.
+    pub fn place(&self, builder: &mut Builder) -> Place {
+        match &self.at {
+            Where::Constant(tensor) => builder.dense_constant(tensor),
+            Where::Place(place) => place.clone(),
+        }
+    }
+}
+
+/// One node to lower: what it computes, from where, to where.
+pub struct Job<'g> {
+    pub op: &'g Op,
+    pub operands: Vec<Source<'g>>,
+    pub shape: Vec<usize>,
+    pub dtype: Dtype,
+    pub place: Place,
+}
+
+impl Job<'_> {
+    /// The pointer to a place's first element.
+    pub fn pointer(place: &Place, dtype: Dtype) -> Pointer {
+        Pointer { buffer: place.buffer, offset: place.byte_offset(dtype) }
+    }
+}
+
+/// Lowers a verified graph whose dimensions are all fixed. Faults: a symbolic dimension, sizes beyond what
+/// addresses reach, and what no kernel covers; all of them, each naming its node.
+pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
+    let order = graph.order();
+    let mut faults: Vec<Fault> = order.iter().filter(|&&id| graph.ty(id).fixed().is_none()).map(|&id| unbound(graph, id)).collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut builder = Builder::new(facts);
+    let mut places = Places::new(graph, &order, &mut builder);
+    for &id in &order {
+        builder.what = graph.op(id).mnemonic().into();
+        builder.names = graph.node(id).names.clone();
+        if let Err(fault) = node(graph, id, &mut places, &mut builder) {
+            faults.push(fault.at(graph.label(id)).op(graph.op(id).mnemonic()));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    // an output that is not computed in place is copied there last
+    for (i, (_, id)) in graph.outputs().iter().enumerate() {
+        let to = places.output(i);
+        let from = source(graph, *id, &places);
+        let in_place = matches!(&from.at, Where::Place(p) if *p == to);
+        if !in_place {
+            builder.what = "output".into();
+            builder.names = graph.node(*id).names.clone();
+            let from_place = from.place(&mut builder);
+            copy::copy(&mut builder, from.dtype, &from.shape, &from_place, &to);
+        }
+    }
+    let port = |name: &str, id: NodeId| {
+        let ty = graph.ty(id).clone();
+        let bytes = ty.bytes().expect("checked to be fixed") as u64;
+        Port { name: name.into(), ty, bytes }
+    };
+    let inputs = graph.inputs().iter().map(|&id| match graph.op(id) {
+        Op::Input { name, .. } => port(name, id),
+        _ => port("", id),
+    });
+    let inputs = inputs.collect();
+    let outputs = graph.outputs().iter().map(|(name, id)| port(name, *id)).collect();
+    Ok(builder.finish(inputs, outputs))
+}
+
+fn unbound(graph: &Graph, id: NodeId) -> Fault {
+    let symbols: Vec<String> = graph.ty(id).shape.iter().flat_map(|d| d.symbols()).map(|s| s.to_string()).collect();
+    let name = symbols.first().cloned().unwrap_or_default();
+    Fault::usage(format!("dimension {name} is not bound")).at(graph.label(id)).help(format!("give its size: --dim {name}=N"))
+}
+
+fn source<'g>(graph: &'g Graph, id: NodeId, places: &Places) -> Source<'g> {
+    let at = match graph.as_const(id) {
+        Some(tensor) => Where::Constant(tensor),
+        None => Where::Place(places.known(id).expect("operands are lowered before their users").clone()),
+    };
+    Source { shape: shape_of(graph, id), dtype: graph.ty(id).dtype, at }
+}
+
+/// Lowers one node: sets its place, and emits the calls that compute it there.
+fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -> Result<(), Fault> {
+    let op = graph.op(id);
+    if matches!(op, Op::Input { .. } | Op::Const { .. }) {
+        return Ok(());
+    }
+    let operands: Vec<Source> = graph.operands(id).iter().map(|&o| source(graph, o, places)).collect();
+    let shape = shape_of(graph, id);
+    let dtype = graph.ty(id).dtype;
+    let first = &operands[0];
+    // views: another place for the same memory, if nobody chose a place for the result already
+    let view = match (op, &first.at) {
+        (Op::Reshape { .. }, Where::Place(p)) => p.reshape(&first.shape, &shape),
+        (Op::Slice { start, step, .. }, Where::Place(p)) => {
+            let start: Vec<i64> = start.iter().map(|d| d.fixed().expect("checked to be fixed")).collect();
+            Some(p.slice(&start, step))
+        }
+        (Op::Expand { .. }, Where::Place(p)) => Some(p.expand(&first.shape, &shape)),
+        _ => None,
+    };
+    if matches!(op, Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. }) {
+        if let Some(view) = view.clone() {
+            if places.routed_elsewhere(id, &view, builder) {
+                let place = places.target(id, builder);
+                if place != view {
+                    copy::copy(builder, dtype, &shape, &view, &place);
+                }
+            } else {
+                places.set(id, view);
+            }
+            return Ok(());
+        }
+    }
+    let place = places.target(id, builder);
+    if shape.contains(&0) {
+        return Ok(());
+    }
+    let job = Job { op, operands, shape, dtype, place };
+    match op {
+        Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Transpose { .. } | Op::Concat { .. } | Op::Pad { .. } => {
+            copy::lower(&job, builder)
+        }
+        Op::Dot { .. } => match dot::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Conv { .. } => match conv::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Input { .. }
+        | Op::Const { .. }
+        | Op::Gather { .. }
+        | Op::Map { .. }
+        | Op::Window { .. }
+        | Op::Reduce { .. }
+        | Op::ArgReduce { .. }
+        | Op::Cumulate { .. }
+        | Op::Softmax { .. }
+        | Op::Norm { .. }
+        | Op::Resize { .. } => generic::lower(&job, builder),
+    }
+}

@@ -25,7 +25,7 @@ pub const X86_64_V3: Facts = Facts {
     min_max: MinMax::SecondOnTie,
     menu: Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false },
     caches: [32 << 10, 256 << 10, 2 << 20],
-    accumulators: 10,
+    accumulators: 8,
 };
 
 /// AVX-512 F, BW, CD, DQ, VL: Skylake-X of 2017, Zen 4 of 2022, and later.

@@ -1,0 +1,226 @@
+//! The Program while it is being made: buffers without offsets, kernels each once, steps. When all calls are
+//! known, so are the lifetimes, and the arena is planned.
+
+use crate::arena;
+use crate::place::Place;
+use ir::kernel::{Facts, Kernel, KernelBody};
+use ir::program::{Address, Call, Packed, Part, Port, Program, Step};
+use ir::tensor::Tensor;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A piece of memory, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub usize);
+
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    Input(usize),
+    Output(usize),
+    Constant(usize),
+    /// In the arena, alive from its first to its last call.
+    Arena,
+    /// In the scratch of the worker that runs the call: alive for one call.
+    Scratch,
+}
+
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub name: String,
+    pub home: Home,
+    pub bytes: u64,
+    /// The border that has to be filled before the buffer is first written.
+    pub halo: Option<Halo>,
+}
+
+/// The border around the spatial axes of `[n, spatial.., c]`; `shape` counts it in, `inner` is what it surrounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halo {
+    /// Extents of the whole buffer, in elements.
+    pub shape: Vec<usize>,
+    /// First element and extent of the inside, for each axis.
+    pub inner: Vec<(usize, usize)>,
+    /// Bytes of an element, and its bits.
+    pub width: usize,
+    pub fill: u64,
+}
+
+/// An argument of a call while buffers have no offsets: a byte offset into a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pointer {
+    pub buffer: BufferId,
+    pub offset: i64,
+}
+
+struct DraftCall {
+    kernel: usize,
+    args: Vec<Pointer>,
+}
+
+struct DraftStep {
+    calls: Vec<DraftCall>,
+    what: String,
+    names: Vec<Arc<str>>,
+    macs: u64,
+}
+
+pub struct Builder<'a> {
+    pub facts: &'a Facts,
+    pub buffers: Vec<Buffer>,
+    kernels: Vec<Kernel>,
+    known: HashMap<Kernel, usize>,
+    constants: Vec<Packed>,
+    steps: Vec<DraftStep>,
+    filled: Vec<BufferId>,
+    /// What the steps to come compute, and from where: set by the driver of the lowering.
+    pub what: String,
+    pub names: Vec<Arc<str>>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(facts: &'a Facts) -> Builder<'a> {
+        Builder {
+            facts,
+            buffers: Vec::new(),
+            kernels: Vec::new(),
+            known: HashMap::new(),
+            constants: Vec::new(),
+            steps: Vec::new(),
+            filled: Vec::new(),
+            what: String::new(),
+            names: Vec::new(),
+        }
+    }
+
+    pub fn buffer(&mut self, name: impl Into<String>, home: Home, bytes: u64) -> BufferId {
+        self.buffers.push(Buffer { name: name.into(), home, bytes, halo: None });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// A packed constant as a buffer.
+    pub fn constant(&mut self, packed: Packed) -> BufferId {
+        let bytes = packed.bytes();
+        self.constants.push(packed);
+        self.buffer("constant", Home::Constant(self.constants.len() - 1), bytes)
+    }
+
+    /// A constant in row-major order.
+    pub fn dense_constant(&mut self, tensor: &Tensor) -> Place {
+        let shape = tensor.shape().to_vec();
+        let part = Part::Layout {
+            source: tensor.clone(),
+            padded: shape.clone(),
+            split: shape.iter().map(|&n| vec![n]).collect(),
+            order: (0..shape.len()).collect(),
+        };
+        let buffer = self.constant(Packed { align: 64, parts: vec![part] });
+        Place::dense(buffer, &shape)
+    }
+
+    /// The number of a kernel; equal bodies on equal arguments are one.
+    pub fn kernel(&mut self, kernel: Kernel) -> usize {
+        let nameless = Kernel { name: String::new(), ..kernel.clone() };
+        if let Some(&at) = self.known.get(&nameless) {
+            return at;
+        }
+        self.known.insert(nameless, self.kernels.len());
+        let kind = match kernel.body {
+            KernelBody::Tile(_) => "",
+            KernelBody::Scalar(_) => "_s",
+        };
+        let name = format!("{}{kind}_{}", kernel.name, self.kernels.len());
+        self.kernels.push(Kernel { name, ..kernel });
+        self.kernels.len() - 1
+    }
+
+    /// A step of one call.
+    pub fn call(&mut self, kernel: Kernel, args: &[Pointer], macs: u64) {
+        self.step(vec![(kernel, args.to_vec())], macs);
+    }
+
+    /// A step of independent calls.
+    pub fn step(&mut self, calls: Vec<(Kernel, Vec<Pointer>)>, macs: u64) {
+        for (kernel, args) in &calls {
+            for (pointer, arg) in args.iter().zip(&kernel.args) {
+                if arg.access != ir::kernel::Access::Read {
+                    self.fill_halo(pointer.buffer);
+                }
+            }
+        }
+        let calls = calls.into_iter().map(|(kernel, args)| DraftCall { kernel: self.kernel(kernel), args }).collect();
+        self.steps.push(DraftStep { calls, what: self.what.clone(), names: self.names.clone(), macs });
+    }
+
+    /// The border of a buffer is written before anything else is.
+    fn fill_halo(&mut self, buffer: BufferId) {
+        if self.filled.contains(&buffer) {
+            return;
+        }
+        let Some(halo) = self.buffers[buffer.0].halo.clone() else { return };
+        self.filled.push(buffer);
+        let kernel = crate::copy::halo_kernel(&halo, self.facts);
+        let call = DraftCall { kernel: self.kernel(kernel), args: vec![Pointer { buffer, offset: 0 }] };
+        self.steps.push(DraftStep { calls: vec![call], what: "halo".into(), names: self.names.clone(), macs: 0 });
+    }
+
+    /// Plans the arena and resolves every argument.
+    pub fn finish(self, inputs: Vec<Port>, outputs: Vec<Port>) -> Program {
+        let mut spans: Vec<Option<(usize, usize)>> = vec![None; self.buffers.len()];
+        let mut worker_bytes = 0;
+        for (at, step) in self.steps.iter().enumerate() {
+            for pointer in step.calls.iter().flat_map(|c| &c.args) {
+                let span = &mut spans[pointer.buffer.0];
+                *span = Some(span.map_or((at, at), |(first, _)| (first, at)));
+                if self.buffers[pointer.buffer.0].home == Home::Scratch {
+                    worker_bytes = worker_bytes.max(self.buffers[pointer.buffer.0].bytes.next_multiple_of(64));
+                }
+            }
+        }
+        let wanted: Vec<arena::Wanted> = (0..self.buffers.len())
+            .filter(|&i| self.buffers[i].home == Home::Arena)
+            .filter_map(|i| spans[i].map(|(first, last)| arena::Wanted { id: i, bytes: self.buffers[i].bytes, first, last }))
+            .collect();
+        let (offsets, arena_bytes) = arena::plan(&wanted);
+        let mut base = vec![0u64; self.buffers.len()];
+        let mut plan = Vec::new();
+        for (want, offset) in wanted.iter().zip(offsets) {
+            base[want.id] = offset;
+            plan.push(ir::program::Allocation {
+                name: self.buffers[want.id].name.clone(),
+                offset,
+                bytes: want.bytes,
+                first: want.first,
+                last: want.last,
+            });
+        }
+        let resolve = |p: &Pointer| {
+            let offset = u64::try_from(base[p.buffer.0] as i64 + p.offset).expect("arguments point into their buffers");
+            match self.buffers[p.buffer.0].home {
+                Home::Input(index) => Address::Input { index, offset },
+                Home::Output(index) => Address::Output { index, offset },
+                Home::Constant(index) => Address::Constant { index, offset },
+                Home::Arena => Address::Arena { offset },
+                Home::Scratch => Address::Scratch { offset },
+            }
+        };
+        let steps = self.steps.iter().map(|s| Step {
+            calls: s.calls.iter().map(|c| Call { kernel: c.kernel, args: c.args.iter().map(resolve).collect() }).collect(),
+            what: s.what.clone(),
+            names: s.names.clone(),
+            macs: s.macs,
+        });
+        let steps = steps.collect();
+        Program {
+            inputs,
+            outputs,
+            kernels: self.kernels,
+            constants: self.constants,
+            steps,
+            arena_bytes,
+            arena_align: 64,
+            worker_bytes,
+            plan,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Convolution as a segmented dot: for each output position the window is `kernel height` runs of `kernel width x
+//! channels` contiguous elements, so the dot's tile kernel reads the image in place. Borders are a halo of zeros
+//! around the image: the image's place has one if the planner gave it one, else it is copied into one here.
+
+use crate::build::Builder;
+use crate::dot::{self, Extra, Level, Product, Right, Segment};
+use crate::place::{Place, has_margin, padded};
+use crate::{Job, copy, depthwise};
+use ir::Dtype;
+use ir::graph::op::Op;
+use ir::tensor::Tensor;
+
+/// Emits the convolution of `job`, if it is one for vectors: f32, constant weights, contiguous channels, one or
+/// two spatial axes, no inflated input.
+pub fn lower(job: &Job, builder: &mut Builder) -> bool {
+    let Op::Conv { stride, dilation, inflate, low, high, group, epilogue } = job.op else { return false };
+    let spatial = stride.len();
+    let (x, w) = (&job.operands[0], &job.operands[1]);
+    let Some(weights) = w.constant() else { return false };
+    let f32s = x.dtype == Dtype::F32 && w.dtype == Dtype::F32 && job.dtype == Dtype::F32;
+    if !f32s || spatial > 2 || inflate.iter().any(|&i| i != 1) || job.place.strides[spatial + 1] != 1 {
+        return false;
+    }
+    let window = Window { stride, dilation, low, high, kernel: &w.shape[..spatial] };
+    let place = image(x.place(builder), job, &window, builder);
+    if place.strides[spatial + 1] != 1 && x.shape[spatial + 1] > 1 {
+        return false;
+    }
+    let channels = w.shape[spatial];
+    if *group > 1 && channels == 1 && w.shape[spatial + 1] == *group {
+        return depthwise::lower(job, &place, &window, builder);
+    }
+    let Some((extras, epilogue)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
+    let rank = spatial + 2;
+    let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, rank)).collect();
+    let n = w.shape[spatial + 1] / group;
+    // a level for an axis of the result; the image moves by the stride
+    let level = |axis: usize| {
+        let by = if (1..=spatial).contains(&axis) { stride[axis - 1] as i64 } else { 1 };
+        Level {
+            count: job.shape[axis],
+            a: place.strides[axis] * by * 4,
+            b: 0,
+            c: job.place.strides[axis] * 4,
+            extra: steps.iter().map(|s| s[axis]).collect(),
+        }
+    };
+    let contiguous = |e: &Extra| matches!(e, Extra::Memory { contiguous: true, .. });
+    let groups = Level {
+        count: *group,
+        a: channels as i64 * 4,
+        b: 0,
+        c: n as i64 * 4,
+        extra: extras.iter().map(|e| if contiguous(e) { n as i64 * 4 } else { 0 }).collect(),
+    };
+    let still = Level { count: 1, a: 0, b: 0, c: 0, extra: vec![0; extras.len()] };
+    let mut batch = vec![level(0)];
+    let mut group_step = vec![0];
+    if *group > 1 {
+        batch.push(groups);
+        group_step.push(1);
+    }
+    let (y, x_level) = if spatial == 2 { (level(1), level(2)) } else { (still, level(1)) };
+    // the window: lines, columns, channels, joined where they follow each other
+    let mut segments: Vec<Segment> = Vec::new();
+    for (axis, &dilation) in dilation.iter().enumerate() {
+        segments.push(Segment { count: w.shape[axis], a: place.strides[axis + 1] * dilation as i64 * 4 });
+    }
+    let mut run = Segment { count: channels, a: 4 };
+    while let Some(last) = segments.last() {
+        let follows = last.a == run.count as i64 * run.a || last.count == 1;
+        if !follows {
+            break;
+        }
+        run.count *= last.count;
+        segments.pop();
+    }
+    let depth: usize = w.shape[..=spatial].iter().product();
+    let flat = weights.reshape(&[depth, n * group]);
+    let matrices: Vec<Tensor> = (0..*group).map(|g| flat.slice(&[0, g * n], &[1, 1], &[depth, n])).collect();
+    let outputs: usize = job.shape.iter().product();
+    dot::emit(
+        Product {
+            name: "conv".into(),
+            batch,
+            y,
+            x: x_level,
+            segments,
+            run,
+            n,
+            a: place,
+            right: Right::Packed { matrices, steps: group_step },
+            c: job.place.clone(),
+            extras,
+            epilogue,
+            macs: (outputs * depth) as u64,
+        },
+        builder,
+    )
+}
+
+/// The geometry of a convolution's windows, for each spatial axis.
+pub struct Window<'a> {
+    pub stride: &'a [usize],
+    pub dilation: &'a [usize],
+    pub low: &'a [i64],
+    pub high: &'a [i64],
+    pub kernel: &'a [usize],
+}
+
+/// The place whose first element is the first tap of the first window, with zeros wherever windows leave the image.
+fn image(place: Place, job: &Job, window: &Window, builder: &mut Builder) -> Place {
+    let shape = &job.operands[0].shape;
+    let margin: Vec<(usize, usize)> = (0..window.kernel.len())
+        .map(|i| {
+            // what the last window reaches may be less than the padding says
+            let reach =
+                (job.shape[i + 1] as i64 - 1) * window.stride[i] as i64 + (window.kernel[i] as i64 - 1) * window.dilation[i] as i64 + 1;
+            let behind = (reach - window.low[i] - shape[i + 1] as i64).max(0);
+            (window.low[i].max(0) as usize, behind as usize)
+        })
+        .collect();
+    let last = shape.len() - 1;
+    let contiguous = place.strides[last] == 1 || shape[last] == 1;
+    let place = if has_margin(builder, &place, shape, &margin) && contiguous {
+        place
+    } else {
+        let to = padded(builder, "padded".into(), Dtype::F32, shape, &margin, 0);
+        copy::copy(builder, Dtype::F32, shape, &place, &to);
+        to
+    };
+    let mut start = vec![0; shape.len()];
+    for (i, low) in window.low.iter().enumerate() {
+        start[i + 1] = -low;
+    }
+    place.slice(&start, &vec![1; shape.len()])
+}

@@ -1,0 +1,291 @@
+//! Where every tensor lies, chosen before any code exists, because code bakes pitches in. Concatenation,
+//! slicing and reshaping are places, not copies: a value is computed straight into the output, into its part of
+//! a concatenation, into the value that a map makes of it, or into a buffer with the halo that its readers want.
+
+use crate::build::{Buffer, BufferId, Builder, Halo, Home};
+use ir::graph::op::Op;
+use ir::{Dtype, Graph, NodeId};
+use std::collections::BTreeMap;
+
+/// A tensor in memory: element `i` lies at `offset + sum(i[k] * strides[k])`, counted in elements from the
+/// buffer's start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub buffer: BufferId,
+    pub offset: i64,
+    pub strides: Vec<i64>,
+}
+
+/// Row-major strides.
+pub fn dense_strides(shape: &[usize]) -> Vec<i64> {
+    ir::tensor::dense_strides(shape).iter().map(|&s| s as i64).collect()
+}
+
+impl Place {
+    /// Row-major from the buffer's start.
+    pub fn dense(buffer: BufferId, shape: &[usize]) -> Place {
+        Place { buffer, offset: 0, strides: dense_strides(shape) }
+    }
+
+    /// Whether elements follow each other in row-major order (axes of size 1 do not count).
+    pub fn is_dense(&self, shape: &[usize]) -> bool {
+        self.strides.iter().zip(dense_strides(shape)).zip(shape).all(|((&s, d), &n)| n <= 1 || s == d)
+    }
+
+    /// Bytes from the buffer's start to the first element.
+    pub fn byte_offset(&self, dtype: Dtype) -> i64 {
+        self.offset * dtype.bytes() as i64
+    }
+
+    /// The place of a part.
+    pub fn slice(&self, start: &[i64], step: &[i64]) -> Place {
+        Place {
+            buffer: self.buffer,
+            offset: self.offset + start.iter().zip(&self.strides).map(|(a, b)| a * b).sum::<i64>(),
+            strides: self.strides.iter().zip(step).map(|(a, b)| a * b).collect(),
+        }
+    }
+
+    /// The same elements under another shape, where strides can say so.
+    pub fn reshape(&self, from: &[usize], to: &[usize]) -> Option<Place> {
+        if from.contains(&0) {
+            return Some(Place { strides: dense_strides(to), ..self.clone() });
+        }
+        let old: Vec<(usize, i64)> = from.iter().copied().zip(self.strides.iter().copied()).filter(|(n, _)| *n != 1).collect();
+        let mut strides = vec![0i64; to.len()];
+        let (mut i, mut j) = (0, 0);
+        while i < old.len() {
+            let (start, mut have, first, mut want) = (i, old[i].0, j, 1);
+            i += 1;
+            while want != have {
+                if want < have {
+                    want *= to[j];
+                    j += 1;
+                } else {
+                    have *= old[i].0;
+                    i += 1;
+                }
+            }
+            if !(start..i - 1).all(|k| old[k].1 == old[k + 1].1 * old[k + 1].0 as i64) {
+                return None;
+            }
+            let mut stride = old[i - 1].1;
+            for k in (first..j).rev() {
+                strides[k] = stride;
+                stride *= to[k] as i64;
+            }
+        }
+        Some(Place { strides, ..self.clone() })
+    }
+
+    /// Repeated to `shape` by numpy's rules: stride 0 along what repeats.
+    pub fn expand(&self, from: &[usize], shape: &[usize]) -> Place {
+        let lead = shape.len() - from.len();
+        let strides = (0..shape.len()).map(|i| if i < lead || (from[i - lead] == 1 && shape[i] != 1) { 0 } else { self.strides[i - lead] });
+        Place { strides: strides.collect(), ..self.clone() }
+    }
+}
+
+/// Into what a value is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dest {
+    /// The place of this user, at this operand position: a concatenation's part, a reshaped or mapped value.
+    Into(NodeId, usize),
+}
+
+/// Zeros wanted around the spatial axes: before and behind, for each axis.
+type Margin = Vec<(usize, usize)>;
+
+/// Chooses places on demand; see the module.
+pub struct Places<'g> {
+    graph: &'g Graph,
+    dest: BTreeMap<NodeId, Dest>,
+    margin: BTreeMap<NodeId, Margin>,
+    places: BTreeMap<NodeId, Place>,
+    output_buffers: Vec<BufferId>,
+}
+
+/// The sizes of a node: the graph is fixed by now.
+pub fn shape_of(graph: &Graph, id: NodeId) -> Vec<usize> {
+    graph.ty(id).fixed().expect("the graph was checked to be fixed")
+}
+
+impl<'g> Places<'g> {
+    pub fn new(graph: &'g Graph, order: &[NodeId], builder: &mut Builder) -> Places<'g> {
+        let mut places = BTreeMap::new();
+        for (i, &id) in graph.inputs().iter().enumerate() {
+            let ty = graph.ty(id);
+            let shape = shape_of(graph, id);
+            let bytes = (shape.iter().product::<usize>() * ty.dtype.bytes()) as u64;
+            let buffer = builder.buffer(graph.label(id), Home::Input(i), bytes);
+            places.insert(id, Place::dense(buffer, &shape));
+        }
+        let mut output_buffers = Vec::new();
+        for (i, (name, id)) in graph.outputs().iter().enumerate() {
+            let bytes = (shape_of(graph, *id).iter().product::<usize>() * graph.ty(*id).dtype.bytes()) as u64;
+            output_buffers.push(builder.buffer(name.clone(), Home::Output(i), bytes));
+        }
+        let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, output_buffers };
+        for &id in order.iter().rev() {
+            all.look(id);
+        }
+        all
+    }
+
+    /// Notes the margins that a node wants of its operands, and which operands may be computed into its place.
+    fn look(&mut self, id: NodeId) {
+        let operands = self.graph.operands(id);
+        match self.graph.op(id) {
+            Op::Conv { low, high, inflate, .. } if inflate.iter().all(|&i| i == 1) => {
+                let margin = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
+                self.want(operands[0], margin);
+            }
+            Op::Concat { .. } => {
+                for (slot, &operand) in operands.iter().enumerate() {
+                    self.route(operand, id, slot);
+                }
+            }
+            Op::Reshape { .. } => self.route(operands[0], id, 0),
+            Op::Map { .. } => {
+                let ty = self.graph.ty(id);
+                let fits = |&slot: &usize| {
+                    let operand = operands[slot];
+                    let t = self.graph.ty(operand);
+                    t.shape == ty.shape
+                        && t.dtype.bytes() == ty.dtype.bytes()
+                        && self.graph.use_count(operand) == 1
+                        && operands.iter().filter(|&&o| o == operand).count() == 1
+                };
+                if let Some(slot) = (0..operands.len()).filter(|s| self.computed(operands[*s])).find(fits) {
+                    self.route(operands[slot], id, slot);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn want(&mut self, id: NodeId, margin: Margin) {
+        let have = self.margin.entry(id).or_insert_with(|| vec![(0, 0); margin.len()]);
+        for (have, want) in have.iter_mut().zip(margin) {
+            *have = (have.0.max(want.0), have.1.max(want.1));
+        }
+    }
+
+    /// Whether a kernel writes this value, so that it can be told where.
+    fn computed(&self, id: NodeId) -> bool {
+        !matches!(self.graph.op(id), Op::Input { .. } | Op::Const { .. } | Op::Slice { .. } | Op::Expand { .. })
+    }
+
+    fn route(&mut self, operand: NodeId, user: NodeId, slot: usize) {
+        let free = self.computed(operand) && !self.graph.is_output(operand) && !self.dest.contains_key(&operand);
+        // a reshaped value shares its memory with the original: nobody else may write there
+        let alias = matches!(self.graph.op(operand), Op::Reshape { .. });
+        let source_is_computed = !alias || self.computed(self.graph.operands(operand)[0]);
+        // a margin and another shape do not go together
+        let margin = self.margin.get(&operand).is_some_and(|m| m.iter().any(|&p| p != (0, 0)));
+        let reshapes = matches!(self.graph.op(user), Op::Reshape { .. });
+        if free && source_is_computed && !(reshapes && margin) {
+            self.dest.insert(operand, Dest::Into(user, slot));
+            if let (Some(margin), false) = (self.margin.get(&operand).cloned(), reshapes) {
+                if matches!(self.graph.op(user), Op::Map { .. } | Op::Concat { .. }) {
+                    self.want(user, margin);
+                }
+            }
+        }
+    }
+
+    /// Whether a view of its operand's memory cannot stand for `id`, because a place was chosen for it: it is an
+    /// output, a part of a concatenation, or wants a margin that the view does not have.
+    pub fn routed_elsewhere(&self, id: NodeId, view: &Place, builder: &Builder) -> bool {
+        let shape = shape_of(self.graph, id);
+        let margin = self.margin.get(&id).is_some_and(|m| !has_margin(builder, view, &shape, m));
+        self.places.contains_key(&id) || self.dest.contains_key(&id) || self.graph.is_output(id) || margin
+    }
+
+    pub fn known(&self, id: NodeId) -> Option<&Place> {
+        self.places.get(&id)
+    }
+
+    pub fn set(&mut self, id: NodeId, place: Place) {
+        self.places.insert(id, place);
+    }
+
+    /// The output buffer `i` as a dense place.
+    pub fn output(&self, i: usize) -> Place {
+        let (_, id) = &self.graph.outputs()[i];
+        Place::dense(self.output_buffers[i], &shape_of(self.graph, *id))
+    }
+
+    /// Where `id` is to be computed.
+    pub fn target(&mut self, id: NodeId, builder: &mut Builder) -> Place {
+        if let Some(place) = self.places.get(&id) {
+            return place.clone();
+        }
+        let shape = shape_of(self.graph, id);
+        let mut place = None;
+        if let Some(Dest::Into(user, slot)) = self.dest.get(&id).copied() {
+            let whole = self.target(user, builder);
+            place = match self.graph.op(user) {
+                Op::Concat { axis } => {
+                    let before = &self.graph.operands(user)[..slot];
+                    let start: i64 = before.iter().map(|&o| shape_of(self.graph, o)[*axis] as i64).sum();
+                    let mut at = vec![0; shape.len()];
+                    at[*axis] = start;
+                    Some(whole.slice(&at, &vec![1; shape.len()]))
+                }
+                Op::Reshape { .. } => whole.reshape(&shape_of(self.graph, user), &shape),
+                _ => Some(whole),
+            };
+        }
+        let margin = self.margin.get(&id).cloned().filter(|m| m.iter().any(|&p| p != (0, 0)));
+        let place = match (place, margin) {
+            (Some(place), _) => place,
+            (None, None) => match self.graph.outputs().iter().position(|(_, o)| *o == id) {
+                Some(i) => self.output(i),
+                None => {
+                    let bytes = (shape.iter().product::<usize>() * self.graph.ty(id).dtype.bytes()) as u64;
+                    let buffer = builder.buffer(self.graph.label(id), Home::Arena, bytes.max(1));
+                    Place::dense(buffer, &shape)
+                }
+            },
+            (None, Some(margin)) => padded(builder, self.graph.label(id), self.graph.ty(id).dtype, &shape, &margin, 0),
+        };
+        self.places.insert(id, place.clone());
+        place
+    }
+}
+
+/// A new arena buffer for `shape` = `[n, spatial.., c]` with `margin` of `fill` around its spatial axes.
+pub fn padded(builder: &mut Builder, name: String, dtype: Dtype, shape: &[usize], margin: &[(usize, usize)], fill: u64) -> Place {
+    let spatial = |i: usize| (1..=margin.len()).contains(&i).then(|| margin[i - 1]).unwrap_or((0, 0));
+    let inner: Vec<(usize, usize)> = shape.iter().enumerate().map(|(i, &n)| (spatial(i).0, n)).collect();
+    let whole: Vec<usize> = shape.iter().enumerate().map(|(i, &n)| n + spatial(i).0 + spatial(i).1).collect();
+    let bytes = (whole.iter().product::<usize>() * dtype.bytes()) as u64;
+    let strides = dense_strides(&whole);
+    let offset = inner.iter().zip(&strides).map(|((first, _), s)| *first as i64 * s).sum();
+    let buffer = builder.buffer(name, Home::Arena, bytes.max(1));
+    let Buffer { halo, .. } = &mut builder.buffers[buffer.0];
+    *halo = Some(Halo { shape: whole, inner, width: dtype.bytes(), fill });
+    Place { buffer, offset, strides }
+}
+
+/// Whether the memory around `place` holds at least `margin` zeros: its buffer has a halo of that size.
+pub fn has_margin(builder: &Builder, place: &Place, shape: &[usize], margin: &[(usize, usize)]) -> bool {
+    if margin.iter().all(|&m| m == (0, 0)) {
+        return true;
+    }
+    let Some(halo) = &builder.buffers[place.buffer.0].halo else { return false };
+    // the place must be the inside of the halo, up to a range of channels
+    let strides = dense_strides(&halo.shape);
+    let rank = shape.len();
+    let same = halo.shape.len() == rank && place.strides[..rank - 1].iter().zip(&strides).zip(shape).all(|((a, b), &n)| a == b || n == 1);
+    let first: i64 = halo.inner.iter().zip(&strides).take(rank - 1).map(|((f, _), s)| *f as i64 * s).sum();
+    let inside = place.offset >= first && place.offset - first < halo.shape[rank - 1] as i64;
+    same && inside
+        && halo.fill == 0
+        && (0..rank - 1).all(|i| halo.inner[i].1 == shape[i])
+        && margin
+            .iter()
+            .enumerate()
+            .all(|(i, &(l, h))| halo.inner[i + 1].0 >= l && halo.shape[i + 1] - halo.inner[i + 1].0 - halo.inner[i + 1].1 >= h)
+}

@@ -1,0 +1,81 @@
+//! Writing tile kernels: a cursor over nested statements with registers handed out and taken back.
+
+use ir::kernel::tile::{At, Binary, Operand, P, Stmt, TileKernel, V};
+use ir::kernel::{Access, Arg, Facts, Kernel, KernelBody};
+
+/// Free vector registers.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    free: Vec<V>,
+}
+
+impl Pool {
+    pub fn new(facts: &Facts) -> Pool {
+        Pool { free: (0..facts.vectors).rev().map(V).collect() }
+    }
+    pub fn take(&mut self) -> Option<V> {
+        self.free.pop()
+    }
+    pub fn give(&mut self, v: V) {
+        debug_assert!(!self.free.contains(&v));
+        self.free.push(v);
+    }
+    pub fn len(&self) -> usize {
+        self.free.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.free.is_empty()
+    }
+}
+
+/// Statements under construction; blocks nest.
+#[derive(Default)]
+pub struct Writer {
+    pub out: Vec<Stmt>,
+}
+
+impl Writer {
+    pub fn new() -> Writer {
+        Writer::default()
+    }
+    pub fn push(&mut self, stmt: Stmt) {
+        self.out.push(stmt);
+    }
+    /// `body` `times` times; once: no loop, never: nothing.
+    pub fn repeat(&mut self, times: usize, body: impl FnOnce(&mut Writer)) {
+        let mut inner = Writer::new();
+        body(&mut inner);
+        match times {
+            0 => {}
+            1 => self.out.extend(inner.out),
+            n => self.out.push(Stmt::Loop { times: u32::try_from(n).expect("trip counts fit 32 bits"), body: inner.out }),
+        }
+    }
+    /// `p += by`; nothing when `by` is 0.
+    pub fn advance(&mut self, p: P, by: i64) {
+        if by != 0 {
+            self.push(Stmt::Advance { p, by });
+        }
+    }
+    pub fn mul_add(&mut self, acc: V, a: V, b: Operand) {
+        self.push(Stmt::MulAdd { acc, a, b, negate: false });
+    }
+    pub fn binary(&mut self, op: Binary, to: V, a: V, b: Operand) {
+        self.push(Stmt::Binary { op, to, a, b });
+    }
+}
+
+/// `p + offset`.
+pub fn at(p: P, offset: i64) -> At {
+    At { p, offset: i32::try_from(offset).expect("displacements fit 32 bits") }
+}
+
+/// A finished kernel.
+pub fn kernel(name: impl Into<String>, args: Vec<Arg>, writer: Writer) -> Kernel {
+    Kernel { name: name.into(), args, body: KernelBody::Tile(TileKernel { body: writer.out }) }
+}
+
+/// An argument of which `low..high` bytes around the pointer are touched.
+pub fn arg(name: &str, access: Access, low: i64, high: i64) -> Arg {
+    Arg { name: name.into(), low, high, access }
+}
