@@ -84,8 +84,7 @@ fn element(dtype: Dtype) -> Element {
         Dtype::U4 => int(1, false, 4),
         Dtype::I2 => int(1, true, 2),
         Dtype::U2 => int(1, false, 2),
-        Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 => int(1, false, 8),
-        Dtype::F4E2M1 => int(1, false, 4),
+        Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 | Dtype::F4E2M1 => int(1, false, 8),
     }
 }
 
@@ -206,14 +205,15 @@ impl Lower<'_, '_, '_> {
                 body.bf16_to_f32(bits)
             }
             Element::Int { bytes: 8, .. } => body.load(I64, address, 0),
-            Element::Int { bytes, signed, .. } => {
-                let ty = int_type(bytes);
-                let value = body.load(ty, address, 0);
-                if signed { body.b.ins().sextend(I64, value) } else { body.b.ins().uextend(I64, value) }
+            Element::Int { bytes, signed, bits } => {
+                let value = body.load(int_type(bytes), address, 0);
+                let value = if signed { body.b.ins().sextend(I64, value) } else { body.b.ins().uextend(I64, value) };
+                if bits < 8 { cut(body, value, signed, bits) } else { value }
             }
             Element::Bool => {
                 let value = body.load(types::I8, address, 0);
-                body.b.ins().uextend(I64, value)
+                let set = body.cmp_imm(IntCC::NotEqual, value, 0);
+                body.b.ins().uextend(I64, set)
             }
         }
     }
@@ -236,7 +236,7 @@ impl Lower<'_, '_, '_> {
                 let value = cut(body, value, signed, bits);
                 body.b.ins().ireduce(int_type(bytes), value)
             }
-            Element::Bool => body.b.ins().ireduce(types::I8, value),
+            Element::Bool => body.cmp_imm(IntCC::NotEqual, value, 0),
         };
         body.store(stored, address, 0);
     }

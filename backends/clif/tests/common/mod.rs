@@ -1,0 +1,108 @@
+//! What the tests of this crate share: machine descriptions, a small deterministic source of numbers, a folder per test, and
+//! programs that may be missing (said aloud: a line that starts with `SKIPPED` on the error stream).
+#![allow(dead_code)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use artifact::{Code, Machine, Symbol};
+use ir::kernel::Facts;
+use ir::kernel::facts::{Menu, MinMax};
+
+/// The lowest level of an x86-64 artifact, as far as scalar kernels care.
+pub const LEVEL: Facts = Facts {
+    name: "x86-64-v3",
+    vector_bytes: 32,
+    vectors: 16,
+    generals: 15,
+    fused: true,
+    min_max: MinMax::SecondOnTie,
+    menu: Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false },
+    caches: [32 << 10, 256 << 10, 2 << 20],
+    accumulators: 10,
+};
+
+/// Marsaglia's xorshift64*.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 33) as usize % n
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// A fresh folder of this test.
+pub fn folder(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).expect("a folder for the test");
+    path
+}
+
+/// Whether `tool` is installed. If not, says which test loses what.
+pub fn have(tool: &str, test: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok();
+    if !found {
+        writeln!(std::io::stderr(), "SKIPPED clif::{test}: {tool} is not installed").expect("standard error");
+    }
+    found
+}
+
+/// Whether this machine runs what the artifact's lowest level needs, and has a C compiler.
+pub fn native(test: &str) -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    let fits = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    let fits = false;
+    if !fits {
+        writeln!(std::io::stderr(), "SKIPPED clif::{test}: needs x86-64 Linux with AVX2").expect("standard error");
+    }
+    fits && have("cc", test)
+}
+
+/// Runs `command` with `input` on its standard input.
+pub fn piped(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let input = input.to_vec();
+    // a child that fails early does not read
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("the child ends");
+    writer.join().expect("writing to a pipe does not panic");
+    output
+}
+
+/// Writes `symbols` as an object and `source` beside it, and links them. Returns the program.
+pub fn program(test: &str, symbols: Vec<Symbol>, source: &str) -> PathBuf {
+    let folder = folder(test);
+    let object = folder.join("code.o");
+    let mut file = std::fs::File::create(&object).expect("the folder is ours");
+    artifact::object(&Code { machine: Machine::X86_64, symbols }, &mut file).expect("the code keeps the laws");
+    let main = folder.join("main.c");
+    std::fs::write(&main, source).expect("the folder is ours");
+    let program = folder.join("program");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).args([&program, &main, &object]);
+    let output = cc.output().expect("cc is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
