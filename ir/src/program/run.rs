@@ -1,0 +1,224 @@
+//! The oracle of programs: the steps in order, each call run by the oracle of kernels.
+//!
+//! Whatever a program may not rely on is made to hurt: the arena and the outputs start as a pattern that is no
+//! zero, scratch is spoilt before every call that has some. Inputs and constants cannot be written. Calls of a
+//! step that conflict (one writes a byte that another touches) panic: they are a mistake of ours.
+
+use super::{Address, Call, Program, Step};
+use crate::kernel::run::{Buffer, Pointer, Watch, run_watched};
+use crate::kernel::{Access, Facts};
+use crate::tensor::Tensor;
+use std::ops::Range;
+
+/// What memory holds that nobody has written.
+const UNDEFINED: u8 = 0xa5;
+
+/// The outputs for `inputs`, in the order of the program's ports. A status is 3 where the inputs are not what
+/// the ports say, else what a kernel failed with.
+pub fn run(program: &Program, facts: &Facts, inputs: &[Tensor]) -> Result<Vec<Tensor>, u8> {
+    let fits = |(port, tensor): (&super::Port, &Tensor)| {
+        port.ty.dtype == tensor.dtype() && port.bytes == (tensor.elements() * tensor.dtype().bytes()) as u64
+    };
+    if inputs.len() != program.inputs.len() || !program.inputs.iter().zip(inputs).all(fits) {
+        return Err(3);
+    }
+    let inputs: Vec<_> = inputs.iter().map(Tensor::bytes).collect();
+    let constants: Vec<_> = program.constants.iter().map(super::Packed::to_vec).collect();
+    let undefined = |bytes: u64| vec![UNDEFINED; usize::try_from(bytes).expect("a buffer fits the memory")];
+    let mut outputs: Vec<_> = program.outputs.iter().map(|port| undefined(port.bytes)).collect();
+    let (mut arena, mut scratch) = (undefined(program.arena_bytes), undefined(program.worker_bytes));
+
+    let mut buffers: Vec<Buffer> = inputs.iter().map(|bytes| Buffer::Fixed(bytes)).collect();
+    buffers.extend(constants.iter().map(|bytes| Buffer::Fixed(bytes)));
+    buffers.extend(outputs.iter_mut().map(|bytes| Buffer::Open(bytes)));
+    buffers.extend([Buffer::Open(&mut arena), Buffer::Open(&mut scratch)]);
+    for (number, step) in program.steps.iter().enumerate() {
+        run_step(program, facts, number, step, &mut buffers)?;
+    }
+    drop(buffers);
+
+    let tensors = program.outputs.iter().zip(outputs).map(|(port, bytes)| {
+        let shape = port.ty.fixed().expect("the shapes of outputs are fixed");
+        Tensor::dense(port.ty.dtype, &shape, bytes)
+    });
+    Ok(tensors.collect())
+}
+
+fn run_step(program: &Program, facts: &Facts, number: usize, step: &Step, buffers: &mut [Buffer]) -> Result<(), u8> {
+    let scratch = buffers.len() - 1;
+    let pointers: Vec<Vec<Pointer>> = step.calls.iter().map(|call| call.args.iter().map(|&a| pointer(program, a)).collect()).collect();
+    let mut stamps = may_conflict(program, step, &pointers, scratch).then(|| Stamps::new(buffers, number, step));
+    for (i, (call, args)) in step.calls.iter().zip(&pointers).enumerate() {
+        if args.iter().any(|p| p.buffer == scratch)
+            && let Buffer::Open(scratch) = &mut buffers[scratch]
+        {
+            scratch.fill(UNDEFINED);
+        }
+        let kernel = &program.kernels[call.kernel];
+        let status = match &mut stamps {
+            Some(stamps) => {
+                stamps.call = i as u32 + 1;
+                run_watched(kernel, facts, buffers, args, stamps)
+            }
+            None => crate::kernel::run(kernel, facts, buffers, args),
+        };
+        if status != 0 {
+            return Err(status);
+        }
+    }
+    Ok(())
+}
+
+/// The buffers are the inputs, the constants, the outputs, the arena, and the scratch.
+fn pointer(program: &Program, address: Address) -> Pointer {
+    let (constants, outputs) = (program.inputs.len(), program.inputs.len() + program.constants.len());
+    let arena = outputs + program.outputs.len();
+    let (buffer, offset) = match address {
+        Address::Input { index, offset } => (index, offset),
+        Address::Constant { index, offset } => (constants + index, offset),
+        Address::Output { index, offset } => (outputs + index, offset),
+        Address::Arena { offset } => (arena, offset),
+        Address::Scratch { offset } => (arena + 1, offset),
+    };
+    Pointer { buffer, offset: usize::try_from(offset).expect("a buffer fits the memory") }
+}
+
+/// Whether a range that a call writes meets a range of another call. Where the ranges are apart, so are the bytes.
+fn may_conflict(program: &Program, step: &Step, pointers: &[Vec<Pointer>], scratch: usize) -> bool {
+    let ranges = |call: &Call, args: &[Pointer]| -> Vec<(usize, Range<i64>, bool)> {
+        let args = program.kernels[call.kernel].args.iter().zip(args).filter(|(_, p)| p.buffer != scratch);
+        args.map(|(arg, p)| (p.buffer, p.offset as i64 + arg.low..p.offset as i64 + arg.high, arg.access != Access::Read)).collect()
+    };
+    // sorted by where they start, a range meets one of those still open or none
+    let mut all: Vec<(usize, Range<i64>, bool, usize)> = Vec::new();
+    for (i, (call, args)) in step.calls.iter().zip(pointers).enumerate() {
+        all.extend(ranges(call, args).into_iter().map(|(buffer, range, writes)| (buffer, range, writes, i)));
+    }
+    all.sort_by_key(|(buffer, range, _, _)| (*buffer, range.start));
+    let meets = |at: usize| {
+        let (buffer, range, writes, call) = &all[at];
+        let later = all[at + 1..].iter().take_while(|(b, r, _, _)| b == buffer && r.start < range.end);
+        later.into_iter().any(|(_, _, w, c)| c != call && (*w || *writes))
+    };
+    (0..all.len()).any(meets)
+}
+
+/// Which call of a step touched each byte, by its number from 1.
+struct Stamps<'a> {
+    number: usize,
+    what: &'a str,
+    call: u32,
+    written: Vec<Vec<u32>>,
+    read: Vec<Vec<u32>>,
+}
+
+/// Read by more than one call.
+const MANY: u32 = u32::MAX;
+
+impl<'a> Stamps<'a> {
+    fn new(buffers: &[Buffer], number: usize, step: &'a Step) -> Stamps<'a> {
+        let blank = |(i, buffer): (usize, &Buffer)| match buffer {
+            // the last one is scratch: every worker has its own
+            Buffer::Open(memory) if i + 1 < buffers.len() => vec![0; memory.len()],
+            Buffer::Open(_) | Buffer::Fixed(_) => Vec::new(),
+        };
+        let written: Vec<_> = buffers.iter().enumerate().map(blank).collect();
+        Stamps { number, what: &step.what, call: 0, read: written.clone(), written }
+    }
+
+    fn alone(&self, stamps: &[u32], range: &Range<usize>, buffer: usize) {
+        if let Some(at) = stamps.iter().position(|&s| s != 0 && s != self.call) {
+            panic!(
+                "step {} ({}): call {} conflicts with another at byte {} of buffer {buffer}",
+                self.number,
+                self.what,
+                self.call - 1,
+                range.start + at
+            );
+        }
+    }
+}
+
+impl Watch for Stamps<'_> {
+    fn read(&mut self, buffer: usize, bytes: Range<usize>) {
+        if let Some(written) = self.written[buffer].get(bytes.clone()) {
+            self.alone(written, &bytes, buffer);
+            let call = self.call;
+            self.read[buffer][bytes].iter_mut().for_each(|s| *s = if *s == 0 || *s == call { call } else { MANY });
+        }
+    }
+
+    fn write(&mut self, buffer: usize, bytes: Range<usize>) {
+        if let Some(written) = self.written[buffer].get(bytes.clone()) {
+            self.alone(written, &bytes, buffer);
+            self.alone(&self.read[buffer][bytes.clone()], &bytes, buffer);
+            self.written[buffer][bytes].fill(self.call);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, facts};
+    use super::*;
+    use crate::tensor::Dtype;
+
+    #[test]
+    fn calls_run_in_order_through_the_arena() {
+        // y = -|x| in two steps
+        let x = Tensor::f32s(&[4], &[1.0, -2.0, 3.0, -4.0]);
+        let out = run(&samples::two_steps(), &facts(), &[x]).expect("it runs");
+        assert_eq!((out[0].to_f32s(), out[0].shape()), (vec![-1.0, -2.0, -3.0, -4.0], &[4usize][..]));
+    }
+
+    #[test]
+    fn inputs_that_do_not_fit_give_status_3() {
+        let program = samples::two_steps();
+        assert_eq!(run(&program, &facts(), &[]).err(), Some(3));
+        assert_eq!(run(&program, &facts(), &[Tensor::f32s(&[3], &[0.0; 3])]).err(), Some(3));
+        assert_eq!(run(&program, &facts(), &[Tensor::dense(Dtype::I32, &[4], vec![0; 16])]).err(), Some(3));
+    }
+
+    #[test]
+    fn a_status_stops_the_run() {
+        let mut program = samples::two_steps();
+        program.kernels.push(samples::failing(4));
+        let kernel = program.kernels.len() - 1;
+        program.steps[1].calls.push(Call { kernel, args: Vec::new() });
+        assert_eq!(run(&program, &facts(), &[Tensor::f32s(&[4], &[0.0; 4])]).err(), Some(4));
+    }
+
+    #[test]
+    fn scratch_does_not_live_from_call_to_call() {
+        let mut program = samples::two_steps();
+        program.worker_bytes = 16;
+        // the first step writes to scratch, the second reads what is there
+        program.steps[0].calls[0].args[1] = Address::Scratch { offset: 0 };
+        program.steps[1].calls[0].args[0] = Address::Scratch { offset: 0 };
+        let out = run(&program, &facts(), &[Tensor::f32s(&[4], &[1.0; 4])]).expect("it runs");
+        assert_eq!(out[0].bytes()[..4], [0xa5, 0xa5, 0xa5, 0x25]);
+    }
+
+    #[test]
+    fn calls_of_a_step_may_interleave_but_not_meet() {
+        // two calls write every other element of one output: their ranges overlap, their bytes do not
+        let mut program = samples::interleaved();
+        let out = run(&program, &facts(), &[]).expect("it runs");
+        assert_eq!(out[0].to_f32s(), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+        program.steps[0].calls[1].args[0] = Address::Output { index: 0, offset: 8 };
+        program.outputs[0].bytes += 4;
+        let panic = std::panic::catch_unwind(|| run(&program, &facts(), &[]).is_ok());
+        let message = panic.expect_err("it must not run").downcast::<String>().expect("panics carry a text");
+        assert!(message.contains("conflicts with another at byte 8"), "{message}");
+    }
+
+    #[test]
+    fn a_call_must_not_write_what_another_reads() {
+        let mut program = samples::two_steps();
+        let second = program.steps.pop().expect("there are two").calls;
+        program.steps[0].calls.extend(second);
+        let panic = std::panic::catch_unwind(|| run(&program, &facts(), &[Tensor::f32s(&[4], &[0.0; 4])]).is_ok());
+        let message = panic.expect_err("it must not run").downcast::<String>().expect("panics carry a text");
+        assert!(message.contains("call 1 conflicts"), "{message}");
+    }
+}

@@ -1,0 +1,164 @@
+//! What a program must keep: its kernels are right for the machine, every argument lies in its buffer, what
+//! must not be written is not, and the arena's allocations keep apart.
+//!
+//! Not proven here: that calls of a step do not conflict (the oracle watches that), or that memory which is
+//! read was written.
+
+use super::{Address, Program};
+use crate::kernel::{self, Access, Arg, Facts};
+use std::collections::BTreeMap;
+
+/// Everything that is wrong with the program.
+pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
+    let mut faults = Vec::new();
+    kernels(program, facts, &mut faults);
+    sizes(program, &mut faults);
+    plan(program, &mut faults);
+    for (i, step) in program.steps.iter().enumerate() {
+        for (j, call) in step.calls.iter().enumerate() {
+            let place = format!("step {i} ({}), call {j}", step.what);
+            let Some(kernel) = program.kernels.get(call.kernel) else {
+                faults.push(format!("{place}: kernel {} of {}", call.kernel, program.kernels.len()));
+                continue;
+            };
+            if kernel.args.len() != call.args.len() {
+                faults.push(format!("{place}: {} takes {} arguments, not {}", kernel.name, kernel.args.len(), call.args.len()));
+            }
+            for (arg, &address) in kernel.args.iter().zip(&call.args) {
+                if let Some(fault) = argument(program, i, arg, address) {
+                    faults.push(format!("{place}: `{}` of {}: {fault}", arg.name, kernel.name));
+                }
+            }
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+fn kernels(program: &Program, facts: &Facts, faults: &mut Vec<String>) {
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, kernel) in program.kernels.iter().enumerate() {
+        if let Some(first) = names.insert(&kernel.name, i) {
+            faults.push(format!("kernels {first} and {i} are both called {}", kernel.name));
+        }
+        if let Err(list) = kernel::verify(kernel, facts) {
+            faults.extend(list.into_iter().map(|fault| format!("{}: {fault}", kernel.name)));
+        }
+    }
+}
+
+fn sizes(program: &Program, faults: &mut Vec<String>) {
+    for port in program.inputs.iter().chain(&program.outputs) {
+        if let Some(bytes) = port.ty.bytes().filter(|&b| b as u64 != port.bytes) {
+            faults.push(format!("\"{}\" is {}, which takes {bytes} bytes, not {}", port.name, port.ty, port.bytes));
+        }
+    }
+    let mut power = |what: String, align: u64| {
+        if !align.is_power_of_two() {
+            faults.push(format!("{what} is aligned to {align}, which is no power of 2"));
+        }
+    };
+    program.constants.iter().enumerate().for_each(|(i, c)| power(format!("constant {i}"), c.align));
+    if program.arena_bytes > 0 {
+        power("the arena".into(), program.arena_align);
+        if program.arena_align > 0 && program.arena_bytes % program.arena_align != 0 {
+            faults.push(format!("the arena of {} bytes is no multiple of its alignment {}", program.arena_bytes, program.arena_align));
+        }
+    }
+}
+
+fn plan(program: &Program, faults: &mut Vec<String>) {
+    for (i, a) in program.plan.iter().enumerate() {
+        if a.first > a.last || a.last >= program.steps.len() {
+            faults.push(format!("\"{}\" is in use from step {} to {} of {}", a.name, a.first, a.last, program.steps.len()));
+        }
+        if a.offset.checked_add(a.bytes).is_none_or(|end| end > program.arena_bytes) {
+            faults.push(format!("\"{}\" lies at {}, {} bytes, outside the arena of {}", a.name, a.offset, a.bytes, program.arena_bytes));
+        }
+        for b in &program.plan[i + 1..] {
+            let together = a.first <= b.last && b.first <= a.last;
+            let overlap = a.offset < b.offset.saturating_add(b.bytes) && b.offset < a.offset.saturating_add(a.bytes);
+            if together && overlap {
+                let steps = (a.first.max(b.first), a.last.min(b.last));
+                faults.push(format!("\"{}\" and \"{}\" overlap in the arena from step {} to {}", a.name, b.name, steps.0, steps.1));
+            }
+        }
+    }
+}
+
+fn argument(program: &Program, step: usize, arg: &Arg, address: Address) -> Option<String> {
+    let (what, offset, size, fixed) = match address {
+        Address::Input { index, offset } => (format!("input {index}"), offset, program.inputs.get(index).map(|p| p.bytes), true),
+        Address::Output { index, offset } => (format!("output {index}"), offset, program.outputs.get(index).map(|p| p.bytes), false),
+        Address::Constant { index, offset } => (format!("constant {index}"), offset, program.constants.get(index).map(|c| c.bytes()), true),
+        Address::Arena { offset } => ("the arena".into(), offset, Some(program.arena_bytes), false),
+        Address::Scratch { offset } => ("the scratch".into(), offset, Some(program.worker_bytes), false),
+    };
+    let Some(size) = size else { return Some(format!("there is no {what}")) };
+    let (low, high) = (i128::from(offset) + i128::from(arg.low), i128::from(offset) + i128::from(arg.high));
+    if low < 0 || high > size.into() {
+        return Some(format!("bytes {low}..{high} of {what}, which has {size}"));
+    }
+    if fixed && arg.access != Access::Read {
+        return Some(format!("writes {what}"));
+    }
+    let planned = |a: &super::Allocation| {
+        (a.first..=a.last).contains(&step) && i128::from(a.offset) <= low && high <= i128::from(a.offset) + i128::from(a.bytes)
+    };
+    if matches!(address, Address::Arena { .. }) && low < high && !program.plan.iter().any(planned) {
+        return Some(format!("bytes {low}..{high} of the arena are in no allocation of this step"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{facts, interleaved, two_steps};
+    use super::super::{Allocation, Packed, Part};
+    use super::*;
+
+    /// The one fault of a program that was broken by `breaks`.
+    #[track_caller]
+    fn refused(breaks: impl Fn(&mut Program), says: &str) {
+        let mut program = two_steps();
+        breaks(&mut program);
+        let faults = verify(&program, &facts()).expect_err("it must be refused");
+        assert!(faults.iter().any(|f| f.contains(says)), "{faults:?}");
+    }
+
+    #[test]
+    fn right_programs_pass() {
+        assert_eq!(verify(&two_steps(), &facts()), Ok(()));
+        assert_eq!(verify(&interleaved(), &facts()), Ok(()));
+    }
+
+    #[test]
+    fn broken_programs_are_refused() {
+        refused(|p| p.kernels[0].args[0].high = 4, "reads bytes 0..16");
+        refused(|p| p.kernels[1].name = p.kernels[0].name.clone(), "are both called");
+        refused(|p| p.steps[0].calls[0].kernel = 9, "kernel 9 of 2");
+        refused(|p| p.steps[0].calls[0].args.truncate(1), "takes 2 arguments, not 1");
+        refused(|p| p.steps[0].calls[0].args[0] = Address::Input { index: 0, offset: 4 }, "bytes 4..20 of input 0, which has 16");
+        refused(|p| p.steps[0].calls[0].args[0] = Address::Input { index: 1, offset: 0 }, "there is no input 1");
+        refused(|p| p.steps[0].calls[0].args[0] = Address::Scratch { offset: 0 }, "bytes 0..16 of the scratch, which has 0");
+        refused(|p| p.steps[0].calls[0].args[1] = Address::Output { index: 0, offset: 1 }, "bytes 1..17 of output 0");
+        refused(|p| p.steps[0].calls[0].args[1] = Address::Arena { offset: 64 }, "bytes 64..80 of the arena, which has 64");
+        refused(|p| p.steps[0].calls[0].args[1] = Address::Arena { offset: 32 }, "in no allocation of this step");
+        refused(|p| p.steps[0].calls[0].args[1] = Address::Input { index: 0, offset: 0 }, "writes input 0");
+        let constant = || Packed { align: 64, parts: vec![Part::Fill { bytes: 16 }] };
+        refused(
+            |p| {
+                p.constants.push(constant());
+                p.steps[0].calls[0].args[1] = Address::Constant { index: 0, offset: 0 };
+            },
+            "writes constant 0",
+        );
+        refused(|p| p.constants.push(Packed { align: 48, ..constant() }), "constant 0 is aligned to 48");
+        refused(|p| p.arena_align = 48, "the arena is aligned to 48");
+        refused(|p| p.arena_bytes = 65, "no multiple of its alignment");
+        refused(|p| p.inputs[0].bytes = 12, "which takes 16 bytes, not 12");
+        refused(|p| p.plan[0].last = 2, "from step 0 to 2 of 2");
+        refused(|p| p.plan[0].bytes = 65, "outside the arena");
+        let other = Allocation { name: "other".into(), offset: 8, bytes: 16, first: 1, last: 1 };
+        refused(|p| p.plan.push(other.clone()), "\"t\" and \"other\" overlap in the arena from step 1 to 1");
+    }
+}
