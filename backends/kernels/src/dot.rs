@@ -257,7 +257,9 @@ fn step_cycles(facts: &Facts, rows: usize, vectors: usize) -> f64 {
         true => rows * vectors + vectors,
         false => rows + vectors,
     };
-    products.max(loads as f64 / rate(facts)).max(4.0)
+    // a panel comes from L2: what is loaded counts a little even where it hides behind the products
+    let traffic = (vectors as f64 * facts.vector_bytes as f64 / 64.0 + 0.25 * rows as f64) * 0.2;
+    products.max(loads as f64 / rate(facts)).max(4.0) + traffic
 }
 
 /// Whether elements of A are operands in memory: with one vector a load each is no more than a splat each.
@@ -276,7 +278,10 @@ fn operands_needed(facts: &Facts, rows: usize, vectors: usize) -> usize {
 }
 
 /// The tile with the fewest predicted cycles over the whole product.
-fn choose(facts: &Facts, y: usize, x: usize, n: usize, k: usize) -> Shape {
+fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize) -> Shape {
+    // rows a multiple of 4 KB apart fall into one set of L1, which has room for eight
+    let crowded = x.a != 0 && x.a % 4096 == 0;
+    let (y, x) = (y.count, x.count);
     let all = n.div_ceil(facts.lanes());
     let mut best: Option<(f64, Shape)> = None;
     for vectors in 1..=all.min(8) {
@@ -295,7 +300,8 @@ fn choose(facts: &Facts, y: usize, x: usize, n: usize, k: usize) -> Shape {
             for &(tiles, rows) in &tiles {
                 for &(panels, vectors) in panels.iter().filter(|p| p.0 > 0) {
                     let overhead = 12.0 + 2.0 * (rows * vectors) as f64 / rate(facts);
-                    cycles += (tiles * panels) as f64 * (k as f64 * step_cycles(facts, rows, vectors) + overhead);
+                    let spill = if crowded && rows > 8 { 1.06 } else { 1.0 };
+                    cycles += (tiles * panels) as f64 * (k as f64 * step_cycles(facts, rows, vectors) * spill + overhead);
                 }
             }
             if best.as_ref().is_none_or(|(c, _)| cycles < *c * 0.999) {
@@ -374,7 +380,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
         product.run = product.segments.pop().expect("there is a last segment");
     }
     let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
-    let shape = choose(facts, product.y.count, product.x.count, product.n, depth);
+    let shape = choose(facts, &product.y, &product.x, product.n, depth);
     let lanes = facts.lanes();
     let columns: Vec<usize> = (0..product.extras.len()).filter(|&i| matches!(product.extras[i], Extra::Columns(_))).collect();
     let mut next = 3;
@@ -628,10 +634,10 @@ impl Emit<'_> {
     /// All rows and all panels; pointers end where they began.
     fn grid(&self, shape: Shape, panels: &[(usize, usize, usize)], panels_outside: bool, depth: usize, w: &mut Writer) {
         let (y, x) = (&self.product.y, &self.product.x);
-        let rows = |w: &mut Writer, tile: &dyn Fn(&mut Writer, usize, usize)| {
-            for (ny, sy) in split(y.count, shape.y) {
+        let rows = |w: &mut Writer, y_count: usize, x_count: usize, tile: &dyn Fn(&mut Writer, usize, usize)| {
+            for (ny, sy) in split(y_count, shape.y) {
                 w.repeat(ny, |w| {
-                    let parts = split(x.count, shape.x);
+                    let parts = split(x_count, shape.x);
                     for &(nx, sx) in &parts {
                         w.repeat(nx, |w| {
                             tile(w, sy, sx);
@@ -641,12 +647,12 @@ impl Emit<'_> {
                         });
                     }
                     if parts.len() > 1 || parts[0].0 > 1 {
-                        self.shift(x, -(x.count as i64), false, w);
+                        self.shift(x, -(x_count as i64), false, w);
                     }
                     self.shift(y, sy as i64, false, w);
                 });
             }
-            self.shift(y, -(y.count as i64), false, w);
+            self.shift(y, -(y_count as i64), false, w);
         };
         let columns: usize = panels.iter().map(|(count, vectors, _)| count * vectors * self.lanes).sum();
         let bytes: i64 = panels.iter().map(|(count, vectors, _)| *count as i64 * self.panel_bytes(*vectors, depth)).sum();
@@ -661,10 +667,25 @@ impl Emit<'_> {
             w.advance(B, -bytes);
             self.shift_columns(-(columns as i64), w);
         };
-        if panels_outside {
-            each_panel(w, &|w, vectors, valid| rows(w, &|w, sy, sx| self.tile(sy, sx, vectors, valid, depth, w)));
-        } else {
-            rows(w, &|w, sy, sx| each_panel(w, &|w, vectors, valid| self.tile(sy, sx, vectors, valid, depth, w)));
+        if !panels_outside {
+            rows(w, y.count, x.count, &|w, sy, sx| each_panel(w, &|w, vectors, valid| self.tile(sy, sx, vectors, valid, depth, w)));
+            return;
+        }
+        // rows that L2 cannot hold are taken block by block, each over all panels
+        let (level, unit) = if y.count > 1 { (y, shape.y) } else { (x, shape.x) };
+        let room = self.facts.caches[1] / 2 / (level.a.unsigned_abs().max(1));
+        let block = ((room as usize / unit).max(1) * unit).min(level.count);
+        for (times, size) in [(level.count / block, block), (usize::from(level.count % block > 0), level.count % block)] {
+            w.repeat(times, |w| {
+                let (y_count, x_count) = if y.count > 1 { (size, x.count) } else { (y.count, size) };
+                each_panel(w, &|w, vectors, valid| rows(w, y_count, x_count, &|w, sy, sx| self.tile(sy, sx, vectors, valid, depth, w)));
+                if block < level.count {
+                    self.shift(level, size as i64, false, w);
+                }
+            });
+        }
+        if block < level.count {
+            self.shift(level, -(level.count as i64), false, w);
         }
     }
 

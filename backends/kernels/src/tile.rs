@@ -43,10 +43,12 @@ impl Writer {
     }
     /// `body` `times` times; once: no loop, never: nothing.
     pub fn repeat(&mut self, times: usize, body: impl FnOnce(&mut Writer)) {
+        if times == 0 {
+            return;
+        }
         let mut inner = Writer::new();
         body(&mut inner);
         match times {
-            0 => {}
             1 => self.out.extend(inner.out),
             n => self.out.push(Stmt::Loop { times: u32::try_from(n).expect("trip counts fit 32 bits"), body: inner.out }),
         }
