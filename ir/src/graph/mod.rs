@@ -2,6 +2,7 @@
 //! `order()`. This is the one file that names petgraph.
 
 pub mod attr;
+pub mod eval;
 pub mod infer;
 pub mod op;
 pub mod text;

@@ -110,8 +110,8 @@ impl Routine {
     }
 }
 
-/// Arithmetic that all numbers have. Integers wrap.
-trait Number: Copy + PartialOrd {
+/// Arithmetic that all numbers have. Integers wrap; the smaller and the larger are NaN if either is.
+pub(crate) trait Number: Copy + PartialOrd {
     fn neg(self) -> Self;
     fn abs(self) -> Self;
     fn sign(self) -> Self;

@@ -162,6 +162,18 @@ impl Wide {
         }
     }
 
+    pub fn len(&self) -> usize {
+        match self {
+            Wide::F64(v) => v.len(),
+            Wide::I64(v) => v.len(),
+            Wide::U64(v) => v.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Rounded or wrapped to `dtype`.
     pub fn narrow(self, dtype: Dtype) -> Lanes {
         let mut lanes = match self {
