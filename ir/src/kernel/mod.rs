@@ -6,7 +6,10 @@
 
 pub mod facts;
 pub mod run;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod scalar;
+pub mod text;
 pub mod tile;
 pub mod verify;
 

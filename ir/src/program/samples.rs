@@ -1,26 +1,11 @@
 //! Small programs for tests.
 
 use super::{Address, Allocation, Call, Port, Program, Step};
-use crate::kernel::facts::{Menu, MinMax};
+pub(crate) use crate::kernel::samples::facts;
 use crate::kernel::scalar::{ScalarKernel, Stmt as Scalar};
 use crate::kernel::tile::{At, P, Stmt, TileKernel, Unary, V};
-use crate::kernel::{Access, Arg, Facts, Kernel, KernelBody};
+use crate::kernel::{Access, Arg, Kernel, KernelBody};
 use crate::tensor::{Dtype, Type};
-
-/// Four lanes, everything on the menu.
-pub(crate) fn facts() -> Facts {
-    Facts {
-        name: "test",
-        vector_bytes: 16,
-        vectors: 16,
-        generals: 8,
-        fused: true,
-        min_max: MinMax::SecondOnTie,
-        menu: Menu { memory_operand: true, splat_operand: true, lane_operand: true, masks: true },
-        caches: [1 << 15, 1 << 20, 1 << 22],
-        accumulators: 8,
-    }
-}
 
 fn arg(name: &str, high: i64, access: Access) -> Arg {
     Arg { name: name.into(), low: 0, high, access }

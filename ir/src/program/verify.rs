@@ -60,7 +60,7 @@ fn sizes(program: &Program, faults: &mut Vec<String>) {
     program.constants.iter().enumerate().for_each(|(i, c)| power(format!("constant {i}"), c.align));
     if program.arena_bytes > 0 {
         power("the arena".into(), program.arena_align);
-        if program.arena_align > 0 && program.arena_bytes % program.arena_align != 0 {
+        if !program.arena_bytes.is_multiple_of(program.arena_align) {
             faults.push(format!("the arena of {} bytes is no multiple of its alignment {}", program.arena_bytes, program.arena_align));
         }
     }

@@ -1,0 +1,267 @@
+//! Tile kernels as text. The lane count that most statements have stands once, in the head; others name theirs.
+
+use super::{Out, ParseError, parse_block, parse_f32, parse_number, parse_numbered, peek_numbered, print_f32, words};
+use crate::kernel::tile::{At, Binary, Compare, Operand, P, Stmt, TileKernel, Unary, V};
+use crate::text::Lexer;
+
+words! { binary parse_binary BINARY Binary {
+    Add "add", Sub "sub", Mul "mul", Div "div", Min "min", Max "max",
+    And "and", Or "or", Xor "xor", AndNot "and_not",
+    IAdd "iadd", ISub "isub", IMul "imul", IMin "imin", IMax "imax",
+} }
+
+words! { compare parse_compare COMPARE Compare {
+    Eq "eq", Ne "ne", Lt "lt", Le "le", Unordered "unordered", IEq "ieq", ILt "ilt",
+} }
+
+words! { unary parse_unary UNARY Unary {
+    Neg "neg", Abs "abs", Sqrt "sqrt", Floor "floor", Ceil "ceil", Trunc "trunc", Round "round",
+    ToInt "to_int", FromInt "from_int", Shl(0) "shl", Shr(0) "shr", Sar(0) "sar",
+} }
+
+pub(super) fn print(head: &str, kernel: &TileKernel, out: &mut Out) {
+    let usual = usual_lanes(&kernel.body);
+    let head = if usual > 0 { format!("{head} lanes {usual}") } else { head.into() };
+    out.block(&head, |out| kernel.body.iter().for_each(|stmt| print_stmt(stmt, usual, out)));
+}
+
+/// The most frequent lane count; the larger of two that are equally frequent; 0 where no statement has one.
+fn usual_lanes(body: &[Stmt]) -> u8 {
+    fn count(body: &[Stmt], counts: &mut [usize; 256]) {
+        for stmt in body {
+            match stmt {
+                Stmt::Loop { body, .. } => count(body, counts),
+                Stmt::Load { lanes, .. } | Stmt::Gather { lanes, .. } | Stmt::Store { lanes, .. } | Stmt::Scatter { lanes, .. } => {
+                    counts[*lanes as usize] += 1;
+                }
+                Stmt::Point { .. }
+                | Stmt::Advance { .. }
+                | Stmt::Set { .. }
+                | Stmt::Copy { .. }
+                | Stmt::Splat { .. }
+                | Stmt::MulAdd { .. }
+                | Stmt::Horner { .. }
+                | Stmt::Unary { .. }
+                | Stmt::Binary { .. }
+                | Stmt::Select { .. }
+                | Stmt::Fold { .. } => {}
+            }
+        }
+    }
+    let mut counts = [0; 256];
+    count(body, &mut counts);
+    (0..=255).max_by_key(|&lanes| (counts[lanes as usize], if counts[lanes as usize] == 0 { 0 } else { lanes })).unwrap_or(0)
+}
+
+fn show(operand: Operand) -> String {
+    match operand {
+        Operand::V(V(v)) => format!("v{v}"),
+        Operand::Memory(at) => show_at(at),
+        Operand::Splat(at) => format!("splat {}", show_at(at)),
+        Operand::Bits(bits) => print_f32(bits),
+        Operand::Lane(V(v), lane) => format!("v{v}[{lane}]"),
+    }
+}
+
+fn show_at(at: At) -> String {
+    format!("p{}[{}]", at.p.0, at.offset)
+}
+
+/// ` + 24`, ` - 24`.
+fn show_offset(by: i64) -> String {
+    format!("{} {}", if by < 0 { '-' } else { '+' }, by.unsigned_abs())
+}
+
+fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
+    let some = |lanes: u8| if lanes == usual && usual > 0 { String::new() } else { format!(" lanes {lanes}") };
+    let line = match *stmt {
+        Stmt::Loop { times, ref body } => {
+            return out.block(&format!("loop {times}"), |out| body.iter().for_each(|stmt| print_stmt(stmt, usual, out)));
+        }
+        Stmt::Point { to, from, offset } => format!("p{} = p{} {}", to.0, from.0, show_offset(offset)),
+        Stmt::Advance { p, by } if by < 0 => format!("p{} -= {}", p.0, by.unsigned_abs()),
+        Stmt::Advance { p, by } => format!("p{} += {by}", p.0),
+        Stmt::Set { to, bits } => format!("v{} = set {}", to.0, print_f32(bits)),
+        Stmt::Copy { to, from } => format!("v{} = v{}", to.0, from.0),
+        Stmt::Load { to, at, lanes } => format!("v{} = load {}{}", to.0, show_at(at), some(lanes)),
+        Stmt::Splat { to, at } => format!("v{} = splat {}", to.0, show_at(at)),
+        Stmt::Gather { to, at, stride, lanes } => format!("v{} = gather {} by {stride}{}", to.0, show_at(at), some(lanes)),
+        Stmt::Store { from, at, lanes } => format!("{} = v{}{}", show_at(at), from.0, some(lanes)),
+        Stmt::Scatter { from, at, stride, lanes } => format!("scatter {} by {stride} = v{}{}", show_at(at), from.0, some(lanes)),
+        Stmt::MulAdd { acc, a, b, negate } => format!("v{} {} v{} * {}", acc.0, if negate { "-=" } else { "+=" }, a.0, show(b)),
+        Stmt::Horner { acc, x, c } => format!("v{} *= v{} + {}", acc.0, x.0, show(c)),
+        Stmt::Unary { op, to, a } => match op {
+            Unary::Shl(by) | Unary::Shr(by) | Unary::Sar(by) => format!("v{} = {} v{}, {by}", to.0, unary(op), a.0),
+            _ => format!("v{} = {} v{}", to.0, unary(op), a.0),
+        },
+        Stmt::Binary { op, to, a, b } => format!("v{} = {} v{}, {}", to.0, binary(op), a.0, show(b)),
+        Stmt::Select { to, cmp, x, y, a, b } => {
+            format!("v{} = select {} v{}, {} ? v{} : v{}", to.0, compare(cmp), x.0, show(y), a.0, b.0)
+        }
+        Stmt::Fold { op, to, from, temp } => format!("v{} = fold {} v{} temp v{}", to.0, binary(op), from.0, temp.0),
+    };
+    out.line(&line);
+}
+
+pub(super) fn parse(lexer: &mut Lexer) -> Result<TileKernel, ParseError> {
+    let usual = if lexer.eat("lanes") { parse_number(lexer, "lane count")? } else { 0 };
+    Ok(TileKernel { body: parse_block(lexer, |lexer| parse_stmt(lexer, usual))? })
+}
+
+fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
+    if lexer.eat("loop") {
+        let times = parse_number(lexer, "trip count")?;
+        return Ok(Stmt::Loop { times, body: parse_block(lexer, |lexer| parse_stmt(lexer, usual))? });
+    }
+    if lexer.eat("scatter") {
+        let at = parse_at(lexer)?;
+        let stride = parse_stride(lexer)?;
+        lexer.expect("=")?;
+        return Ok(Stmt::Scatter { from: parse_v(lexer)?, at, stride, lanes: parse_lanes(lexer, usual)? });
+    }
+    if peek_numbered(lexer, "p") {
+        return parse_pointer_stmt(lexer, usual);
+    }
+    let to = parse_v(lexer)?;
+    for (token, negate) in [("+=", false), ("-=", true)] {
+        if lexer.eat(token) {
+            let a = parse_v(lexer)?;
+            lexer.expect("*")?;
+            return Ok(Stmt::MulAdd { acc: to, a, b: parse_operand(lexer)?, negate });
+        }
+    }
+    if lexer.eat("*=") {
+        let x = parse_v(lexer)?;
+        lexer.expect("+")?;
+        return Ok(Stmt::Horner { acc: to, x, c: parse_operand(lexer)? });
+    }
+    lexer.expect("=")?;
+    if peek_numbered(lexer, "v") {
+        return Ok(Stmt::Copy { to, from: parse_v(lexer)? });
+    }
+    let word = lexer.word()?;
+    match word {
+        "set" => Ok(Stmt::Set { to, bits: parse_f32(lexer)? }),
+        "load" => Ok(Stmt::Load { to, at: parse_at(lexer)?, lanes: parse_lanes(lexer, usual)? }),
+        "splat" => Ok(Stmt::Splat { to, at: parse_at(lexer)? }),
+        "gather" => Ok(Stmt::Gather { to, at: parse_at(lexer)?, stride: parse_stride(lexer)?, lanes: parse_lanes(lexer, usual)? }),
+        "select" => parse_select(lexer, to),
+        "fold" => {
+            let word = lexer.word()?;
+            let Some(op) = parse_binary(word) else { return Err(lexer.error(format!("`{word}` is no operation"))) };
+            let from = parse_v(lexer)?;
+            lexer.expect("temp")?;
+            Ok(Stmt::Fold { op, to, from, temp: parse_v(lexer)? })
+        }
+        word => parse_operation(lexer, to, word),
+    }
+}
+
+/// What begins with a pointer.
+fn parse_pointer_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
+    let p = P(parse_numbered(lexer, "p")?);
+    if lexer.eat("+=") {
+        return Ok(Stmt::Advance { p, by: parse_magnitude(lexer, false)? });
+    }
+    if lexer.eat("-=") {
+        return Ok(Stmt::Advance { p, by: parse_magnitude(lexer, true)? });
+    }
+    if lexer.eat("=") {
+        let from = P(parse_numbered(lexer, "p")?);
+        let negative = lexer.eat("-");
+        if !negative {
+            lexer.expect("+")?;
+        }
+        return Ok(Stmt::Point { to: p, from, offset: parse_magnitude(lexer, negative)? });
+    }
+    let at = parse_offset(lexer, p)?;
+    lexer.expect("=")?;
+    Ok(Stmt::Store { from: parse_v(lexer)?, at, lanes: parse_lanes(lexer, usual)? })
+}
+
+fn parse_select(lexer: &mut Lexer, to: V) -> Result<Stmt, ParseError> {
+    let word = lexer.word()?;
+    let Some(cmp) = parse_compare(word) else { return Err(lexer.error(format!("`{word}` is no comparison"))) };
+    let x = parse_v(lexer)?;
+    lexer.expect(",")?;
+    let y = parse_operand(lexer)?;
+    lexer.expect("?")?;
+    let a = parse_v(lexer)?;
+    lexer.expect(":")?;
+    Ok(Stmt::Select { to, cmp, x, y, a, b: parse_v(lexer)? })
+}
+
+fn parse_operation(lexer: &mut Lexer, to: V, word: &str) -> Result<Stmt, ParseError> {
+    if let Some(op) = parse_binary(word) {
+        let a = parse_v(lexer)?;
+        lexer.expect(",")?;
+        return Ok(Stmt::Binary { op, to, a, b: parse_operand(lexer)? });
+    }
+    let Some(op) = parse_unary(word) else { return Err(lexer.error(format!("`{word}` is no operation"))) };
+    let a = parse_v(lexer)?;
+    let by = |lexer: &mut Lexer| {
+        lexer.expect(",")?;
+        parse_number(lexer, "shift")
+    };
+    let op = match op {
+        Unary::Shl(_) => Unary::Shl(by(lexer)?),
+        Unary::Shr(_) => Unary::Shr(by(lexer)?),
+        Unary::Sar(_) => Unary::Sar(by(lexer)?),
+        other => other,
+    };
+    Ok(Stmt::Unary { op, to, a })
+}
+
+fn parse_operand(lexer: &mut Lexer) -> Result<Operand, ParseError> {
+    if lexer.eat("splat") {
+        return parse_at(lexer).map(Operand::Splat);
+    }
+    if peek_numbered(lexer, "p") {
+        return parse_at(lexer).map(Operand::Memory);
+    }
+    if !peek_numbered(lexer, "v") {
+        return parse_f32(lexer).map(Operand::Bits);
+    }
+    let v = parse_v(lexer)?;
+    if !lexer.eat("[") {
+        return Ok(Operand::V(v));
+    }
+    let lane = parse_number(lexer, "lane")?;
+    lexer.expect("]")?;
+    Ok(Operand::Lane(v, lane))
+}
+
+fn parse_v(lexer: &mut Lexer) -> Result<V, ParseError> {
+    parse_numbered(lexer, "v").map(V)
+}
+
+fn parse_at(lexer: &mut Lexer) -> Result<At, ParseError> {
+    let p = P(parse_numbered(lexer, "p")?);
+    parse_offset(lexer, p)
+}
+
+fn parse_offset(lexer: &mut Lexer, p: P) -> Result<At, ParseError> {
+    lexer.expect("[")?;
+    let offset = parse_number(lexer, "offset")?;
+    lexer.expect("]")?;
+    Ok(At { p, offset })
+}
+
+fn parse_magnitude(lexer: &mut Lexer, negative: bool) -> Result<i64, ParseError> {
+    let magnitude = lexer.natural()? as i128;
+    let offset = if negative { -magnitude } else { magnitude };
+    i64::try_from(offset).map_err(|_| lexer.error(format!("{offset} is no offset")))
+}
+
+fn parse_stride(lexer: &mut Lexer) -> Result<i32, ParseError> {
+    lexer.expect("by")?;
+    parse_number(lexer, "stride")
+}
+
+fn parse_lanes(lexer: &mut Lexer, usual: u8) -> Result<u8, ParseError> {
+    match (lexer.eat("lanes"), usual) {
+        (true, _) => parse_number(lexer, "lane count"),
+        (false, 0) => Err(lexer.expected("`lanes`, which the head does not say")),
+        (false, usual) => Ok(usual),
+    }
+}
