@@ -1,19 +1,191 @@
-//! A correct scalar kernel for every operator, element type and stride.
+//! A correct scalar kernel for every operator, element type, stride and broadcast: what the vector paths do not
+//! take. Elements of types below eight bits and of float8 are moved, never computed with.
+//!
+//! Sums and products of floats are accumulated in f64 and rounded once; f16 and bf16 compute in f32.
 
-use crate::Job;
-use crate::build::{Builder, Halo};
+mod folds;
+mod gather;
+mod moves;
+mod products;
+mod resize;
+mod terms;
+mod writer;
+
+pub use moves::{copy_kernel, fill_kernel};
+pub use writer::coalesce;
+
+use crate::build::{Builder, Pointer};
 use crate::place::Place;
-use ir::kernel::{Access, Arg, Kernel, KernelBody, ScalarKernel};
+use crate::{Job, Source, copy};
+use ir::graph::op::Op;
+use ir::kernel::Access;
+use ir::kernel::scalar::Value;
+use ir::scalar::{Arg, Body, Literal};
 use ir::{Dtype, Fault};
+use terms::Terms;
+use writer::{Memory, Writer};
 
-/// Lowers one node to scalar kernels.
-pub fn lower(job: &Job, _builder: &mut Builder) -> Result<(), Fault> {
-    Err(Fault::unsupported(format!("{} of {}", job.op.mnemonic(), job.dtype.name())))
+/// Lowers one node to scalar kernels. Fault: arithmetic on elements of a type that is only moved.
+pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    if job.shape.contains(&0) {
+        return Ok(());
+    }
+    match job.op {
+        Op::Map { body } => map(job, body, builder),
+        Op::Dot { .. } => products::dot(job, builder),
+        Op::Conv { .. } => products::conv(job, builder),
+        Op::Window { .. } => products::window(job, builder),
+        Op::Reduce { .. } => folds::reduce(job, builder),
+        Op::ArgReduce { .. } => folds::argreduce(job, builder),
+        Op::Cumulate { .. } => folds::cumulate(job, builder),
+        Op::Softmax { .. } => folds::softmax(job, builder),
+        Op::Norm { .. } => folds::norm(job, builder),
+        Op::Gather { axis } => gather::gather(job, *axis, builder),
+        Op::Resize { .. } => resize::resize(job, builder),
+        Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } | Op::Expand { .. } => {
+            copy::lower(job, builder)
+        }
+        Op::Input { .. } | Op::Const { .. } => Ok(()),
+    }
 }
 
-pub fn copy(_builder: &mut Builder, _dtype: Dtype, _shape: &[usize], _from: &Place, _to: &Place) {}
+/// Strides of an operand of `shape` over the axes of `result`, to which it broadcasts.
+fn broadcast(place: &Place, shape: &[usize], result: &[usize]) -> Vec<i64> {
+    let lead = result.len() - shape.len();
+    (0..result.len()).map(|i| if i < lead || shape[i - lead] == 1 { 0 } else { place.strides[i - lead] }).collect()
+}
 
-pub fn halo(_halo: &Halo) -> Kernel {
-    let arg = Arg { name: "to".into(), low: 0, high: 0, access: Access::ReadWrite };
-    Kernel { name: "halo".into(), args: vec![arg], body: KernelBody::Scalar(ScalarKernel::default()) }
+/// A kernel being written for a job, with the call's arguments.
+struct Draft<'b, 'a> {
+    w: Writer,
+    builder: &'b mut Builder<'a>,
+    pointers: Vec<Pointer>,
+}
+
+impl<'b, 'a> Draft<'b, 'a> {
+    fn new(builder: &'b mut Builder<'a>) -> Draft<'b, 'a> {
+        Draft { w: Writer::new(), builder, pointers: Vec::new() }
+    }
+
+    fn fused(&self) -> bool {
+        self.builder.facts.fused
+    }
+
+    /// An operand, and where its elements lie.
+    fn read(&mut self, name: &str, source: &Source) -> (Memory, Place) {
+        let place = source.place(self.builder);
+        (self.at(name, Access::Read, source.dtype, &source.shape, &place), place)
+    }
+
+    fn at(&mut self, name: &str, access: Access, dtype: Dtype, shape: &[usize], place: &Place) -> Memory {
+        self.pointers.push(Job::pointer(place, dtype));
+        self.w.memory(name, access, dtype, shape, &place.strides)
+    }
+
+    /// A table of constants, one after the other.
+    fn table(&mut self, name: &str, tensor: &ir::Tensor) -> Memory {
+        let place = self.builder.dense_constant(tensor);
+        self.at(name, Access::Read, tensor.dtype(), tensor.shape(), &place)
+    }
+
+    /// The job's result.
+    fn result(&mut self, job: &Job, access: Access) -> Memory {
+        self.at("to", access, job.dtype, &job.shape, &job.place)
+    }
+
+    fn call(self, name: &str, macs: u64) {
+        let kernel = self.w.finish(name);
+        self.builder.call(kernel, &self.pointers, macs);
+    }
+}
+
+/// What happens to each element of a result before it is stored: the epilogue, with operands broadcast to it.
+struct Tail {
+    terms: Terms,
+    operands: Vec<(Memory, Vec<i64>)>,
+}
+
+impl Tail {
+    /// `own` operands belong to the operator itself, whose results are of type `dtype`. Splat constants
+    /// become literals.
+    fn new(draft: &mut Draft, job: &Job, own: usize, dtype: Dtype, body: &Body) -> Result<Tail, Fault> {
+        let (body, kept) = with_literals(body, &job.operands[own..], 1);
+        let dtypes: Vec<Dtype> = std::iter::once(dtype).chain(kept.iter().map(|s| s.dtype)).collect();
+        let terms = Terms::new(&body, &dtypes, draft.fused())?;
+        let operands = kept.into_iter().map(|source| {
+            let (memory, place) = draft.read("with", source);
+            (memory, broadcast(&place, &source.shape, &job.shape))
+        });
+        Ok(Tail { terms, operands: operands.collect() })
+    }
+
+    /// Strides of the operands along the result's axes.
+    fn walks(&self) -> Vec<&[i64]> {
+        self.operands.iter().map(|(_, strides)| strides.as_slice()).collect()
+    }
+
+    fn emit(&self, w: &mut Writer, value: Value, at: &[Value]) -> Value {
+        let mut params = vec![value];
+        params.extend(self.operands.iter().zip(at).map(|((memory, _), &at)| w.load(*memory, at)));
+        self.terms.emit(w, &params)
+    }
+}
+
+/// `body` with those operands that are one element repeated bound to it, and the operands that are left. The
+/// first `skip` parameters are not among `operands`.
+fn with_literals<'s, 'g>(body: &Body, operands: &'s [Source<'g>], skip: u8) -> (Body, Vec<&'s Source<'g>>) {
+    let mut kept = Vec::new();
+    let mut args: Vec<Arg> = (0..skip).map(Arg::Param).collect();
+    for source in operands {
+        match source.constant().filter(|t| t.is_splat() && t.elements() > 0) {
+            Some(tensor) => {
+                let rank = tensor.shape().len();
+                let one = tensor.slice(&vec![0; rank], &vec![1; rank], &vec![1; rank]);
+                args.push(Arg::Literal(Literal::from_bytes(source.dtype, &one.bytes())));
+            }
+            None => {
+                args.push(Arg::Param(skip + kept.len() as u8));
+                kept.push(source);
+            }
+        }
+    }
+    let mut out = Body { params: skip + kept.len() as u8, terms: Vec::new(), result: Arg::Param(0) };
+    out.result = out.inline(body, &args);
+    (out, kept)
+}
+
+fn map(job: &Job, body: &Body, builder: &mut Builder) -> Result<(), Fault> {
+    let mut draft = Draft::new(builder);
+    let (body, kept) = with_literals(body, &job.operands, 0);
+    let dtypes: Vec<Dtype> = kept.iter().map(|s| s.dtype).collect();
+    let terms = Terms::new(&body, &dtypes, draft.fused())?;
+    let to = draft.result(job, Access::Write);
+    let mut walks = vec![job.place.strides.clone()];
+    let mut from = Vec::new();
+    for source in kept {
+        let (memory, place) = draft.read("from", source);
+        walks.push(broadcast(&place, &source.shape, &job.shape));
+        from.push(memory);
+    }
+    let walks: Vec<&[i64]> = walks.iter().map(Vec::as_slice).collect();
+    let zeros = vec![draft.w.int(0); walks.len()];
+    draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
+        let params: Vec<Value> = from.iter().zip(&at[1..]).map(|(&memory, &at)| w.load(memory, at)).collect();
+        let value = terms.emit(w, &params);
+        w.store(to, at[0], value);
+    });
+    draft.call("map", 0);
+    Ok(())
+}
+
+/// The strides of `place` along `axes`, elsewhere 0; and the other way round.
+fn split(strides: &[i64], inner: &[usize]) -> (Vec<i64>, Vec<i64>) {
+    let part = |inside: bool| (0..strides.len()).map(|i| if inner.contains(&i) == inside { strides[i] } else { 0 }).collect();
+    (part(false), part(true))
+}
+
+/// `shape` with the other axes' extents 1: without `axes`, and only `axes`.
+fn split_shape(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let part = |inside: bool| (0..shape.len()).map(|i| if axes.contains(&i) == inside { shape[i] } else { 1 }).collect();
+    (part(false), part(true))
 }

@@ -53,10 +53,6 @@ impl Terms {
         Terms::new(&Body::of(op), &vec![dtype; op.arity()], fused)
     }
 
-    pub fn is_identity(&self) -> bool {
-        self.body.is_identity()
-    }
-
     /// The statements; the result is the value returned.
     pub fn emit(&self, w: &mut Writer, params: &[Value]) -> Value {
         let mut made: Vec<Value> = Vec::with_capacity(self.body.terms.len());
@@ -185,7 +181,9 @@ fn remainder(w: &mut Writer, a: Value, b: Value) -> Value {
     let part = w.cell(by);
     let (some, finite) = (w.binary(Binary::Lt, zero, by), w.binary(Binary::Lt, rest, top));
     let proper = w.binary(Binary::And, some, finite);
-    w.when(proper, |w| {
+    let bounded = w.binary(Binary::Lt, by, top);
+    let divides = w.binary(Binary::And, proper, bounded);
+    w.when(divides, |w| {
         // the largest divisor * 2^n that is not above what is left
         w.whilst(
             |w| {
@@ -218,8 +216,6 @@ fn remainder(w: &mut Writer, a: Value, b: Value) -> Value {
     let result = w.get(left);
     // a NaN, an infinite dividend and a divisor of zero have no remainder
     let undefined = w.binary(Binary::Sub, top, top);
-    let number = w.binary(Binary::Eq, by, by);
-    let proper = w.binary(Binary::And, proper, number);
     let result = w.select(proper, result, undefined);
     copy_sign(w, result, a)
 }

@@ -1,0 +1,309 @@
+//! Operators along axes: reductions, running sums, softmax and normalisation, one row of elements after the
+//! other. Sums and products are taken in f64, or in 64-bit integers, and rounded once.
+
+use super::terms::{Terms, cast, computes, literal};
+use super::writer::{Memory, Writer};
+use super::{Draft, Tail, split, split_shape};
+use crate::Job;
+use crate::build::Builder;
+use ir::graph::op::{ArgKind, CumulateKind, Op, ReduceKind};
+use ir::kernel::Access;
+use ir::kernel::scalar::{Binary, Ty, Unary, Value};
+use ir::scalar::{Body, Literal, ScalarOp};
+use ir::{Dtype, Fault};
+
+/// The type that sums of elements of `dtype` are taken in.
+pub fn wide(dtype: Dtype) -> Dtype {
+    match dtype {
+        d if d.is_float() => Dtype::F64,
+        d if d.is_unsigned_int() => Dtype::U64,
+        _ => Dtype::I64,
+    }
+}
+
+/// What every maximum is at least, or every minimum at most.
+pub fn extreme(dtype: Dtype, largest: bool) -> Literal {
+    match dtype.int_range() {
+        Some((low, high)) => Literal::int(dtype, if largest { high } else { low } as i64),
+        None if dtype == Dtype::Bool => Literal::bool(largest),
+        None => Literal::number(dtype, if largest { f64::INFINITY } else { f64::NEG_INFINITY }),
+    }
+}
+
+/// Elements of the first operand under the prologue, along the axes of the operator.
+struct Rows {
+    from: Memory,
+    terms: Terms,
+    kept: Vec<i64>,
+    moved: Vec<i64>,
+    kept_shape: Vec<usize>,
+    moved_shape: Vec<usize>,
+}
+
+impl Rows {
+    fn new(draft: &mut Draft, job: &Job, axes: &[usize], prologue: &Body) -> Result<Rows, Fault> {
+        let source = &job.operands[0];
+        let terms = Terms::new(prologue, &[source.dtype], draft.fused())?;
+        computes(terms.result)?;
+        let (from, place) = draft.read("from", source);
+        let (kept, moved) = split(&place.strides, axes);
+        let (kept_shape, moved_shape) = split_shape(&source.shape, axes);
+        Ok(Rows { from, terms, kept, moved, kept_shape, moved_shape })
+    }
+
+    fn count(&self) -> usize {
+        self.moved_shape.iter().product()
+    }
+
+    /// Runs `body` over a row that starts at `start`, with the element, its index in the row counted by `walks`.
+    fn each(&self, w: &mut Writer, start: Value, walks: &[&[i64]], starts: &[Value], body: &mut dyn FnMut(&mut Writer, Value, &[Value])) {
+        let walks = [&[self.moved.as_slice()], walks].concat();
+        let starts = [&[start], starts].concat();
+        w.nest(&self.moved_shape, &walks, &starts, &mut |w, at| {
+            let value = w.load(self.from, at[0]);
+            let value = self.terms.emit(w, &[value]);
+            body(w, value, &at[1..]);
+        });
+    }
+}
+
+pub fn reduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Reduce { kind, axes, prologue, epilogue } = job.op else { unreachable!("called for reductions") };
+    let mut draft = Draft::new(builder);
+    let rows = Rows::new(&mut draft, job, axes, prologue)?;
+    let dtype = rows.terms.result;
+    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue)?;
+    let to = draft.result(job, Access::Write);
+    let (join, inside, start) = match kind {
+        ReduceKind::Sum | ReduceKind::Mean => (ScalarOp::Add, wide(dtype), Literal::number(wide(dtype), 0.0)),
+        ReduceKind::Prod => (ScalarOp::Mul, wide(dtype), Literal::number(wide(dtype), 1.0)),
+        ReduceKind::Max => (ScalarOp::Max, dtype, extreme(dtype, false)),
+        ReduceKind::Min => (ScalarOp::Min, dtype, extreme(dtype, true)),
+    };
+    let join = Terms::of(join, inside, draft.fused())?;
+    let divide = Terms::of(ScalarOp::Div, inside, draft.fused())?;
+    let count = rows.count();
+    let walks = [vec![job.place.strides.as_slice(), rows.kept.as_slice()], tail.walks()].concat();
+    let zeros = vec![draft.w.int(0); walks.len()];
+    draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
+        let start = literal(w, start);
+        let so_far = w.cell(start);
+        rows.each(w, at[1], &[], &[], &mut |w, value, _| {
+            let (value, old) = (cast(w, dtype, inside, value), w.get(so_far));
+            let new = join.emit(w, &[old, value]);
+            w.put(so_far, new);
+        });
+        let mut value = w.get(so_far);
+        if *kind == ReduceKind::Mean {
+            let count = literal(w, Literal::number(inside, count as f64));
+            value = divide.emit(w, &[value, count]);
+        }
+        let value = cast(w, inside, dtype, value);
+        let value = tail.emit(w, value, &at[2..]);
+        w.store(to, at[0], value);
+    });
+    draft.call("reduce", 0);
+    Ok(())
+}
+
+/// A NaN is beyond all numbers, as numpy has it.
+pub fn argreduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::ArgReduce { kind, axis, last } = job.op else { unreachable!("called for argreduce") };
+    let dtype = job.operands[0].dtype;
+    let mut draft = Draft::new(builder);
+    let rows = Rows::new(&mut draft, job, &[*axis], &Body::identity())?;
+    if rows.count() == 0 {
+        return Err(Fault::invalid("there is no largest or smallest element of an empty axis"));
+    }
+    let to = draft.result(job, Access::Write);
+    let (beyond, equal) = match kind {
+        ArgKind::Max => (ScalarOp::Gt, ScalarOp::Eq),
+        ArgKind::Min => (ScalarOp::Lt, ScalarOp::Eq),
+    };
+    let (beyond, equal) = (Terms::of(beyond, dtype, draft.fused())?, Terms::of(equal, dtype, draft.fused())?);
+    let along: Vec<i64> = (0..job.shape.len()).map(|i| i64::from(i == *axis)).collect();
+    let zero = draft.w.int(0);
+    draft.w.nest(&job.shape, &[&job.place.strides, &rows.kept], &[zero, zero], &mut |w, at| {
+        let first = w.load(rows.from, at[1]);
+        let (best, index) = (w.cell(first), w.cell(zero));
+        rows.each(w, at[1], &[&along], &[zero], &mut |w, value, position| {
+            let old = w.get(best);
+            let mut better = beyond.emit(w, &[value, old]);
+            if *last {
+                let same = equal.emit(w, &[value, old]);
+                better = w.binary(Binary::Or, better, same);
+            }
+            if dtype.is_float() {
+                let (nan, was) = (w.binary(Binary::Ne, value, value), w.binary(Binary::Eq, old, old));
+                let found = if *last { nan } else { w.binary(Binary::And, nan, was) };
+                better = w.binary(Binary::Or, better, found);
+            }
+            let value = w.select(better, value, old);
+            w.put(best, value);
+            let old = w.get(index);
+            let position = w.select(better, position[0], old);
+            w.put(index, position);
+        });
+        let index = w.get(index);
+        w.store(to, at[0], index);
+    });
+    draft.call("argreduce", 0);
+    Ok(())
+}
+
+pub fn cumulate(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Cumulate { kind, axis, exclusive, reverse } = job.op else { unreachable!("called for running sums") };
+    let dtype = job.dtype;
+    let inside = wide(dtype);
+    let mut draft = Draft::new(builder);
+    let mut rows = Rows::new(&mut draft, job, &[*axis], &Body::identity())?;
+    let to = draft.result(job, Access::Write);
+    let (join, start) = match kind {
+        CumulateKind::Sum => (ScalarOp::Add, 0.0),
+        CumulateKind::Prod => (ScalarOp::Mul, 1.0),
+    };
+    let join = Terms::of(join, inside, draft.fused())?;
+    let (to_kept, mut to_moved) = split(&job.place.strides, &[*axis]);
+    let mut starts = (0, 0);
+    if *reverse {
+        let last = job.shape[*axis] as i64 - 1;
+        starts = (to_moved[*axis] * last, rows.moved[*axis] * last);
+        to_moved[*axis] = -to_moved[*axis];
+        rows.moved[*axis] = -rows.moved[*axis];
+    }
+    let starts = [draft.w.int(starts.0), draft.w.int(starts.1)];
+    draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &starts, &mut |w, at| {
+        let start = literal(w, Literal::number(inside, start));
+        let so_far = w.cell(start);
+        rows.each(w, at[1], &[&to_moved], &[at[0]], &mut |w, value, at| {
+            let (value, old) = (cast(w, dtype, inside, value), w.get(so_far));
+            let new = join.emit(w, &[old, value]);
+            w.put(so_far, new);
+            let shown = cast(w, inside, dtype, if *exclusive { old } else { new });
+            w.store(to, at[0], shown);
+        });
+    });
+    draft.call("cumulate", 0);
+    Ok(())
+}
+
+pub fn softmax(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Softmax { axis, log, prologue } = job.op else { unreachable!("called for softmax") };
+    let mut draft = Draft::new(builder);
+    let rows = Rows::new(&mut draft, job, &[*axis], prologue)?;
+    // exponentials lie in the result while they are summed, where it can hold them
+    let inside = if job.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+    let kept = job.dtype == inside && !*log;
+    let to = draft.result(job, if kept { Access::ReadWrite } else { Access::Write });
+    let of = |op: ScalarOp| Terms::of(op, inside, draft.builder.facts.fused);
+    let (exp, ln, most) = (of(ScalarOp::Exp)?, of(ScalarOp::Log)?, of(ScalarOp::Max)?);
+    let (to_kept, to_moved) = split(&job.place.strides, &[*axis]);
+    let zero = draft.w.int(0);
+    draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &[zero, zero], &mut |w, at| {
+        let (to_row, from_row) = (at[0], at[1]);
+        let low = literal(w, extreme(inside, false));
+        let top = w.cell(low);
+        rows.each(w, from_row, &[], &[], &mut |w, value, _| {
+            let old = w.get(top);
+            let new = most.emit(w, &[old, value]);
+            w.put(top, new);
+        });
+        let (top, none) = (w.get(top), w.f64(0.0));
+        let sum = w.cell(none);
+        rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+            let below = w.binary(Binary::Sub, value, top);
+            let e = exp.emit(w, &[below]);
+            if kept {
+                w.store(to, at[0], e);
+            }
+            let (e, old) = (cast(w, inside, Dtype::F64, e), w.get(sum));
+            let new = w.binary(Binary::Add, old, e);
+            w.put(sum, new);
+        });
+        let sum = w.get(sum);
+        if *log {
+            let sum = cast(w, Dtype::F64, inside, sum);
+            let ln = ln.emit(w, &[sum]);
+            rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+                let below = w.binary(Binary::Sub, value, top);
+                let value = w.binary(Binary::Sub, below, ln);
+                w.store(to, at[0], value);
+            });
+            return;
+        }
+        let one = w.f64(1.0);
+        let share = w.binary(Binary::Div, one, sum);
+        let share = cast(w, Dtype::F64, inside, share);
+        if kept {
+            w.nest(&rows.moved_shape, &[&to_moved], &[to_row], &mut |w, at| {
+                let e = w.load(to, at[0]);
+                let value = w.binary(Binary::Mul, e, share);
+                w.store(to, at[0], value);
+            });
+            return;
+        }
+        rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+            let below = w.binary(Binary::Sub, value, top);
+            let e = exp.emit(w, &[below]);
+            let value = w.binary(Binary::Mul, e, share);
+            w.store(to, at[0], value);
+        });
+    });
+    draft.call("softmax", 0);
+    Ok(())
+}
+
+pub fn norm(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Norm { axes, epsilon, center, epilogue } = job.op else { unreachable!("called for norms") };
+    let dtype = job.operands[0].dtype;
+    let mut draft = Draft::new(builder);
+    let rows = Rows::new(&mut draft, job, axes, &Body::identity())?;
+    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue)?;
+    let to = draft.result(job, Access::Write);
+    let count = rows.count();
+    // the result and the epilogue's operands walk rows too
+    let walks = [vec![job.place.strides.as_slice()], tail.walks()].concat();
+    let parts: Vec<(Vec<i64>, Vec<i64>)> = walks.iter().map(|walk| split(walk, axes)).collect();
+    let outer = [vec![rows.kept.as_slice()], parts.iter().map(|p| p.0.as_slice()).collect()].concat();
+    let inner: Vec<&[i64]> = parts.iter().map(|p| p.1.as_slice()).collect();
+    let zeros = vec![draft.w.int(0); outer.len()];
+    draft.w.nest(&rows.kept_shape, &outer, &zeros, &mut |w, at| {
+        let (none, count) = (w.f64(0.0), w.f64(count as f64));
+        let mut mean = none;
+        if *center {
+            let sum = w.cell(none);
+            rows.each(w, at[0], &[], &[], &mut |w, value, _| {
+                let (value, old) = (cast(w, dtype, Dtype::F64, value), w.get(sum));
+                let new = w.binary(Binary::Add, old, value);
+                w.put(sum, new);
+            });
+            let sum = w.get(sum);
+            mean = w.binary(Binary::Div, sum, count);
+        }
+        let squares = w.cell(none);
+        rows.each(w, at[0], &[], &[], &mut |w, value, _| {
+            let value = cast(w, dtype, Dtype::F64, value);
+            let off = w.binary(Binary::Sub, value, mean);
+            let (square, old) = (w.binary(Binary::Mul, off, off), w.get(squares));
+            let new = w.binary(Binary::Add, old, square);
+            w.put(squares, new);
+        });
+        let squares = w.get(squares);
+        let variance = w.binary(Binary::Div, squares, count);
+        let epsilon = w.f64(epsilon.0);
+        let variance = w.binary(Binary::Add, variance, epsilon);
+        let (deviation, one) = (w.unary(Unary::Sqrt, variance), w.f64(1.0));
+        let share = w.binary(Binary::Div, one, deviation);
+        rows.each(w, at[0], &inner, &at[1..], &mut |w, value, at| {
+            let value = cast(w, dtype, Dtype::F64, value);
+            let off = w.binary(Binary::Sub, value, mean);
+            let value = w.binary(Binary::Mul, off, share);
+            debug_assert_eq!(w.ty(value), Ty::F64);
+            let value = cast(w, Dtype::F64, dtype, value);
+            let value = tail.emit(w, value, &at[1..]);
+            w.store(to, at[0], value);
+        });
+    });
+    draft.call("norm", 0);
+    Ok(())
+}

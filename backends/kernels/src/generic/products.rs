@@ -1,0 +1,241 @@
+//! Matrix products, convolutions and sliding windows by their definition: one result after the other, every
+//! tap's position compared with the input's extent.
+
+use super::folds::{extreme, wide};
+use super::terms::{Terms, cast, computes, literal};
+use super::writer::Writer;
+use super::{Draft, Tail, broadcast};
+use crate::Job;
+use crate::build::Builder;
+use crate::place::Place;
+use ir::graph::op::{Op, WindowKind};
+use ir::kernel::Access;
+use ir::kernel::scalar::{Binary, Value};
+use ir::scalar::{Literal, ScalarOp};
+use ir::{Dtype, Fault};
+
+/// `a * b + c` in the type that sums are taken in.
+fn multiply_add(w: &mut Writer, inside: Dtype, a: Value, b: Value, c: Value) -> Value {
+    if inside == Dtype::F64 {
+        return w.mul_add(a, b, c);
+    }
+    let product = w.binary(Binary::IMul, a, b);
+    w.binary(Binary::IAdd, product, c)
+}
+
+pub fn dot(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Dot { trans_a, trans_b, epilogue } = job.op else { unreachable!("called for dot") };
+    let (a, b) = (&job.operands[0], &job.operands[1]);
+    computes(a.dtype)?;
+    let inside = wide(a.dtype);
+    let mut draft = Draft::new(builder);
+    let tail = Tail::new(&mut draft, job, 2, a.dtype, epilogue)?;
+    let to = draft.result(job, Access::Write);
+    let ((a_memory, a_place), (b_memory, b_place)) = (draft.read("a", a), draft.read("b", b));
+    let rank = job.shape.len();
+    // strides along the leading axes, the result's own axis, and k
+    let walk = |place: &Place, shape: &[usize], swapped: bool, own: usize| {
+        let own_axis = shape.len() - 2 + usize::from((own == rank - 1) != swapped);
+        let k_axis = 2 * shape.len() - 3 - own_axis;
+        let mut lead = shape.to_vec();
+        lead[shape.len() - 2] = 1;
+        lead[shape.len() - 1] = 1;
+        let mut walk = broadcast(place, &lead, &job.shape);
+        walk[own] = place.strides[own_axis];
+        (walk, place.strides[k_axis], shape[k_axis])
+    };
+    let (a_walk, a_k, k) = walk(&a_place, &a.shape, *trans_a, rank - 2);
+    let (b_walk, b_k, _) = walk(&b_place, &b.shape, *trans_b, rank - 1);
+    let walks = [vec![job.place.strides.as_slice(), &a_walk, &b_walk], tail.walks()].concat();
+    let zeros = vec![draft.w.int(0); walks.len()];
+    let dtype = a.dtype;
+    draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
+        let none = literal(w, Literal::number(inside, 0.0));
+        let sum = w.cell(none);
+        w.nest(&[k], &[&[a_k], &[b_k]], &at[1..3], &mut |w, at| {
+            let (x, y, old) = (w.load(a_memory, at[0]), w.load(b_memory, at[1]), w.get(sum));
+            let (x, y) = (cast(w, dtype, inside, x), cast(w, dtype, inside, y));
+            let new = multiply_add(w, inside, x, y, old);
+            w.put(sum, new);
+        });
+        let sum = w.get(sum);
+        let value = cast(w, inside, dtype, sum);
+        let value = tail.emit(w, value, &at[3..]);
+        w.store(to, at[0], value);
+    });
+    draft.call("dot", job.shape.iter().product::<usize>() as u64 * k as u64);
+    Ok(())
+}
+
+/// How a window slides along one spatial axis.
+struct Slide {
+    extent: i64,
+    stride: i64,
+    dilation: i64,
+    inflate: i64,
+    low: i64,
+    /// Whether some tap of some window is outside the input.
+    leaves: bool,
+}
+
+/// The spatial axes of operand 0, for windows of `size` taps and results of `out`.
+fn slides(job: &Job, size: &[usize], stride: &[usize], dilation: &[usize], inflate: &[usize], low: &[i64]) -> Vec<Slide> {
+    let slide = |i: usize| {
+        let extent = job.operands[0].shape[i + 1] as i64;
+        let last = (job.shape[i + 1] as i64 - 1) * stride[i] as i64 + (size[i] as i64 - 1) * dilation[i] as i64 - low[i];
+        let gap = inflate[i] as i64;
+        Slide {
+            extent,
+            stride: stride[i] as i64,
+            dilation: dilation[i] as i64,
+            inflate: gap,
+            low: low[i],
+            leaves: low[i] > 0 || last > (extent - 1) * gap,
+        }
+    };
+    (0..size.len()).map(slide).collect()
+}
+
+/// A unit stride along one axis, times `step`.
+fn unit(rank: usize, axis: usize, step: i64) -> Vec<i64> {
+    (0..rank).map(|i| if i == axis { step } else { 0 }).collect()
+}
+
+/// Runs `body` with the offset of the input element under a tap, if there is one: `base` plus what the positions
+/// add, which are counted in inflated elements.
+fn inside(w: &mut Writer, slides: &[Slide], positions: &[Value], strides: &[i64], base: Value, body: &mut dyn FnMut(&mut Writer, Value)) {
+    let Some((slide, rest)) = slides.split_first() else { return body(w, base) };
+    let at = positions[0];
+    let next = |w: &mut Writer, element: Value, body: &mut dyn FnMut(&mut Writer, Value)| {
+        let base = w.offset(base, element, strides[0]);
+        inside(w, rest, &positions[1..], &strides[1..], base, body);
+    };
+    if !slide.leaves && slide.inflate == 1 {
+        return next(w, at, body);
+    }
+    let end = w.int(((slide.extent - 1) * slide.inflate + 1).max(0));
+    let within = w.binary(Binary::ULt, at, end);
+    w.when(within, |w| {
+        if slide.inflate == 1 {
+            let element = w.require(at, slide.extent);
+            return next(w, element, body);
+        }
+        let gap = w.int(slide.inflate);
+        let (element, between) = (w.binary(Binary::UDiv, at, gap), w.binary(Binary::URem, at, gap));
+        let zero = w.int(0);
+        let hit = w.binary(Binary::IEq, between, zero);
+        w.when(hit, |w| {
+            let element = w.require(element, slide.extent);
+            next(w, element, body);
+        });
+    });
+}
+
+pub fn conv(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Conv { stride, dilation, inflate, low, group, epilogue, .. } = job.op else { unreachable!("called for conv") };
+    let (x, weights) = (&job.operands[0], &job.operands[1]);
+    computes(x.dtype)?;
+    let (dtype, wide) = (x.dtype, wide(x.dtype));
+    let rank = job.shape.len();
+    let spatial = rank - 2;
+    let size = &weights.shape[..spatial];
+    let slides = slides(job, size, stride, dilation, inflate, low);
+    let (group_in, group_out) = (weights.shape[spatial], job.shape[rank - 1] / group);
+    let mut draft = Draft::new(builder);
+    let tail = Tail::new(&mut draft, job, 2, dtype, epilogue)?;
+    let to = draft.result(job, Access::Write);
+    let ((x_memory, x_place), (w_memory, w_place)) = (draft.read("from", x), draft.read("weights", weights));
+    // loops over [n, spatial.., group, m / group]
+    let shape = [&job.shape[..rank - 1], &[*group, group_out]].concat();
+    let grouped = |walk: &[i64]| [&walk[..rank - 1], &[walk[rank - 1] * group_out as i64, walk[rank - 1]]].concat();
+    let to_walk = grouped(&job.place.strides);
+    let mut x_walk = vec![0; rank + 1];
+    x_walk[0] = x_place.strides[0];
+    x_walk[rank - 1] = x_place.strides[rank - 1] * group_in as i64;
+    let mut w_walk = vec![0; rank + 1];
+    w_walk[rank - 1] = w_place.strides[rank - 1] * group_out as i64;
+    w_walk[rank] = w_place.strides[rank - 1];
+    let slide_walks: Vec<Vec<i64>> = slides.iter().enumerate().map(|(i, s)| unit(rank + 1, i + 1, s.stride)).collect();
+    let tail_walks: Vec<Vec<i64>> = tail.walks().iter().map(|walk| grouped(walk)).collect();
+    let tap_walks: Vec<Vec<i64>> = slides.iter().enumerate().map(|(i, s)| unit(spatial, i, s.dilation)).collect();
+    let mut walks: Vec<&[i64]> = vec![&to_walk, &x_walk, &w_walk];
+    walks.extend(slide_walks.iter().chain(&tail_walks).map(Vec::as_slice));
+    let mut starts = vec![draft.w.int(0); walks.len()];
+    for (i, slide) in slides.iter().enumerate() {
+        starts[3 + i] = draft.w.int(-slide.low);
+    }
+    let mut taps: Vec<&[i64]> = vec![&w_place.strides[..spatial]];
+    taps.extend(tap_walks.iter().map(Vec::as_slice));
+    draft.w.nest(&shape, &walks, &starts, &mut |w, at| {
+        let none = literal(w, Literal::number(wide, 0.0));
+        let sum = w.cell(none);
+        let tap_starts = [&at[2..3], &at[3..3 + spatial]].concat();
+        w.nest(size, &taps, &tap_starts, &mut |w, tap| {
+            inside(w, &slides, &tap[1..], &x_place.strides[1..], at[1], &mut |w, element| {
+                let channels: [&[i64]; 2] = [&x_place.strides[rank - 1..], &w_place.strides[spatial..spatial + 1]];
+                w.nest(&[group_in], &channels, &[element, tap[0]], &mut |w, at| {
+                    let (a, b, old) = (w.load(x_memory, at[0]), w.load(w_memory, at[1]), w.get(sum));
+                    let (a, b) = (cast(w, dtype, wide, a), cast(w, dtype, wide, b));
+                    let new = multiply_add(w, wide, a, b, old);
+                    w.put(sum, new);
+                });
+            });
+        });
+        let sum = w.get(sum);
+        let value = cast(w, wide, dtype, sum);
+        let value = tail.emit(w, value, &at[3 + spatial..]);
+        w.store(to, at[0], value);
+    });
+    let taps: usize = size.iter().product::<usize>() * group_in;
+    draft.call("conv", job.shape.iter().product::<usize>() as u64 * taps as u64);
+    Ok(())
+}
+
+pub fn window(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    let Op::Window { kind, size, stride, dilation, low, epilogue, .. } = job.op else { unreachable!("called for windows") };
+    let x = &job.operands[0];
+    computes(x.dtype)?;
+    let dtype = x.dtype;
+    let (join, wide, start) = match kind {
+        WindowKind::Max => (ScalarOp::Max, dtype, extreme(dtype, false)),
+        WindowKind::Sum => (ScalarOp::Add, wide(dtype), Literal::number(wide(dtype), 0.0)),
+    };
+    let spatial = size.len();
+    let rank = spatial + 2;
+    let slides = slides(job, size, stride, dilation, &vec![1; spatial], low);
+    let mut draft = Draft::new(builder);
+    let join = Terms::of(join, wide, draft.fused())?;
+    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue)?;
+    let to = draft.result(job, Access::Write);
+    let (memory, place) = draft.read("from", x);
+    let mut x_walk = vec![0; rank];
+    x_walk[0] = place.strides[0];
+    x_walk[rank - 1] = place.strides[rank - 1];
+    let slide_walks: Vec<Vec<i64>> = slides.iter().enumerate().map(|(i, s)| unit(rank, i + 1, s.stride)).collect();
+    let tap_walks: Vec<Vec<i64>> = slides.iter().enumerate().map(|(i, s)| unit(spatial, i, s.dilation)).collect();
+    let mut walks: Vec<&[i64]> = vec![&job.place.strides, &x_walk];
+    walks.extend(slide_walks.iter().map(Vec::as_slice).chain(tail.walks()));
+    let mut starts = vec![draft.w.int(0); walks.len()];
+    for (i, slide) in slides.iter().enumerate() {
+        starts[2 + i] = draft.w.int(-slide.low);
+    }
+    let taps: Vec<&[i64]> = tap_walks.iter().map(Vec::as_slice).collect();
+    draft.w.nest(&job.shape, &walks, &starts, &mut |w, at| {
+        let start = literal(w, start);
+        let so_far = w.cell(start);
+        w.nest(size, &taps, &at[2..2 + spatial], &mut |w, tap| {
+            inside(w, &slides, tap, &place.strides[1..], at[1], &mut |w, element| {
+                let (value, old) = (w.load(memory, element), w.get(so_far));
+                let value = cast(w, dtype, wide, value);
+                let new = join.emit(w, &[old, value]);
+                w.put(so_far, new);
+            });
+        });
+        let value = w.get(so_far);
+        let value = cast(w, wide, dtype, value);
+        let value = tail.emit(w, value, &at[2 + spatial..]);
+        w.store(to, at[0], value);
+    });
+    draft.call("window", 0);
+    Ok(())
+}
