@@ -200,7 +200,10 @@ impl<'m, 'o> Importer<'m, 'o> {
                 (Some(tensor), _) => self.bound_input(info, declared, tensor),
                 (None, Some(Slot::Lost)) => continue,
                 (None, Some(Slot::Value(value))) => signature::agrees(declared, &value.ty).map(|()| value.clone()),
-                (None, None) => self.input(info, name, shapes.get(name).cloned().unwrap_or_default()),
+                (None, None) => {
+                    let made = self.input(info, name, shapes.get(name).cloned().unwrap_or_default());
+                    made.map_err(|fault| read_by(fault, name, &graph.node))
+                }
             };
             let slot = match made {
                 Ok(value) => Slot::Value(value),
@@ -543,6 +546,15 @@ fn placed(mut fault: Fault, node: &proto::Node, index: usize, scope: &Scope) -> 
     // The tensor operators name themselves; the user knows the ONNX one.
     fault.op = node.op_type.clone().filter(|op| !op.is_empty());
     fault.at(format!("{}{}", scope.path, label(node, index)))
+}
+
+/// A fault of an input's type, with the first node that reads it: that is where the model needs the type.
+fn read_by(mut fault: Fault, name: &str, nodes: &[proto::Node]) -> Fault {
+    let reader = nodes.iter().enumerate().find(|(_, node)| node.input.iter().any(|i| i == name));
+    if let (Kind::Unsupported, Some((index, node))) = (fault.kind, reader) {
+        fault.what = format!("{}; it is read by {:?}", fault.what, label(node, index));
+    }
+    fault
 }
 
 /// The default domain has two spellings.

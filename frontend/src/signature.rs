@@ -77,8 +77,8 @@ pub fn dtype(info: &proto::ValueInfo) -> Result<Dtype, Fault> {
 /// Sizes for the dimensions of all inputs together.
 pub struct Sizing<'o> {
     options: &'o Options,
-    /// Named dimensions that the arrays at hand fix, and the input that did.
-    from_arrays: BTreeMap<String, (i64, String)>,
+    /// Named dimensions that the arrays at hand fix: the first array decides.
+    from_arrays: BTreeMap<String, i64>,
     /// Names that inputs have used.
     used: BTreeSet<String>,
     pub symbols: Symbols,
@@ -99,20 +99,13 @@ impl<'o> Sizing<'o> {
         };
         for input in inputs {
             let (Some(dims), Some(actual)) = (&input.dims, options.shapes.get(&input.name)) else { continue };
+            // An array that does not fit decides nothing; whoever runs the model refuses it.
             if dims.len() != actual.len() {
-                let (got, wanted) = (actual.len(), dims.len());
-                let text = format!("the array has {got} axes ({actual:?}), the input is declared with {wanted}");
-                sizing.faults.push(Fault::usage(text).at(&input.name));
                 continue;
             }
             for (dim, &size) in dims.iter().zip(actual) {
                 let DeclaredDim::Name(name) = dim else { continue };
-                let size = size as i64;
-                let first = sizing.from_arrays.entry(name.clone()).or_insert((size, input.name.clone()));
-                if first.0 != size {
-                    let text = format!("dimension {name:?} is {size} here and {} in input {:?}", first.0, first.1);
-                    sizing.faults.push(Fault::usage(text).at(&input.name));
-                }
+                sizing.from_arrays.entry(name.clone()).or_insert(size as i64);
             }
         }
         sizing
@@ -129,6 +122,7 @@ impl<'o> Sizing<'o> {
             self.faults.push(Fault::unsupported(text).at(&input.name).help("declare a shape in the model, or bind the input with --bind"));
             return Vec::new();
         };
+        let actual = actual.filter(|a| a.len() == dims.len());
         (0..dims.len()).map(|axis| self.size(input, axis, &dims[axis], actual)).collect()
     }
 
@@ -156,7 +150,7 @@ impl<'o> Sizing<'o> {
             }
             None => {}
         }
-        if let Some((size, _)) = self.from_arrays.get(&name) {
+        if let Some(size) = self.from_arrays.get(&name) {
             return Dim::from(*size);
         }
         if let Some(size) = actual.and_then(|a| a.get(axis)) {
@@ -254,9 +248,10 @@ mod tests {
         let mut sizing = Sizing::new(&[x.clone(), y.clone()], &options);
         assert_eq!((sizing.shape(&x), sizing.shape(&y)), (ir::dim::dims(&[2, 5]), ir::dim::dims(&[5])));
         assert_eq!(sizing.faults, []);
-        let shapes = [("x".to_string(), vec![2, 5]), ("y".to_string(), vec![6])].into();
+        let shapes = [("x".to_string(), vec![2, 5]), ("y".to_string(), vec![6, 6])].into();
         let options = Options { shapes, ..Options::default() };
-        assert_eq!(Sizing::new(&[x, y], &options).faults.len(), 1);
+        let mut sizing = Sizing::new(&[x, y.clone()], &options);
+        assert_eq!((sizing.shape(&y), sizing.faults.len()), (ir::dim::dims(&[5]), 0));
     }
 
     #[test]

@@ -228,8 +228,13 @@ pub fn transposed(cx: &mut Cx) -> Made {
                 return Err(Fault::invalid(format!("output_shape holds {target}")));
             }
             let total = step * (x.size(axis + 2)? as i64 - 1) + extra[axis] + span - target;
-            let half = total / 2;
-            (frame.low[axis], frame.high[axis]) = if mode == AutoPad::SameUpper { (half, total - half) } else { (total - half, half) };
+            // What is wanted beyond the whole stands behind it, untouched by the kernel.
+            let half = total.max(0) / 2;
+            (frame.low[axis], frame.high[axis]) = match mode {
+                _ if total < 0 => (0, total),
+                AutoPad::SameUpper => (half, total - half),
+                AutoPad::Given | AutoPad::Valid | AutoPad::SameLower => (total - half, half),
+            };
         }
         frame.low[axis] = span - 1 - frame.low[axis];
         frame.high[axis] = span - 1 - frame.high[axis] + extra[axis];

@@ -16,10 +16,12 @@ pub fn identity(cx: &mut Cx) -> Made {
 pub fn dropout(cx: &mut Cx) -> Made {
     cx.attrs.ignore(&["ratio", "seed", "is_test", "consumed_inputs"]);
     let x = cx.input(0)?;
-    if cx.optional(2).is_some() {
-        let training = cx.known_input(2)?.is_some_and(|t| t.to_i64s().iter().any(|v| *v != 0));
-        let ratio = if training { cx.number_input(1)?.unwrap_or(0.5) } else { 0.0 };
-        if ratio != 0.0 {
+    if let Some(training) = cx.optional(2)
+        && let ratio = cx.optional(1)
+        && ratio.is_none_or(|r| cx.known(&r).is_none_or(|r| r.to_f64s() != [0.0]))
+    {
+        let Some(known) = cx.known(&training) else { return Err(cx.must_be_known(&training, "whether it trains")) };
+        if known.to_i64s().iter().any(|v| *v != 0) {
             return Err(Fault::unsupported("dropout in training is not supported").help("export the model for inference"));
         }
     }

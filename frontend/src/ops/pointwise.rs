@@ -106,7 +106,6 @@ pub fn bit_shift(cx: &mut Cx) -> Made {
     }
     let op = cx.attrs.choice("direction", ScalarOp::Shl, &words)?;
     let (a, b) = (cx.input(0)?, cx.input(1)?);
-    must_be(a.dtype().is_unsigned_int(), "a shift takes unsigned integers", &a)?;
     Ok(vec![cx.apply(op, &[&a, &b])?])
 }
 
@@ -180,9 +179,15 @@ pub fn prelu(cx: &mut Cx) -> Made {
     Ok(vec![made])
 }
 
+/// Fault: a conversion to an 8-bit float that is to overflow instead of saturating.
+fn saturates(cx: &Cx, to: Dtype) -> Result<(), Fault> {
+    cx.attrs.ignore(&["round_mode"]);
+    let overflows = !cx.attrs.flag("saturate", true)? && to.is_float() && to.bytes() == 1;
+    if overflows { Err(Fault::unsupported(format!("a cast to {} without saturation is not supported", to.name()))) } else { Ok(()) }
+}
+
 /// The attribute `to` as a type; before opset 6 it is a word.
 fn target(cx: &Cx) -> Result<Dtype, Fault> {
-    cx.attrs.ignore(&["saturate", "round_mode"]);
     if cx.version < 6
         && let Some(word) = cx.attrs.text("to")?
     {
@@ -197,18 +202,20 @@ fn target(cx: &Cx) -> Result<Dtype, Fault> {
 
 pub fn cast(cx: &mut Cx) -> Made {
     let (value, to) = (cx.input(0)?, target(cx)?);
+    saturates(cx, to)?;
     Ok(vec![cx.cast(&value, to)?])
 }
 
 pub fn cast_like(cx: &mut Cx) -> Made {
-    cx.attrs.ignore(&["saturate", "round_mode"]);
     let (value, like) = (cx.input(0)?, cx.input(1)?);
+    saturates(cx, like.dtype())?;
     Ok(vec![cx.cast(&value, like.dtype())?])
 }
 
 pub fn bit_cast(cx: &mut Cx) -> Made {
     let (value, to) = (cx.input(0)?, target(cx)?);
-    must_be(value.dtype().bits() == to.bits(), &format!("the bits of {} have to be as many", to.name()), &value)?;
+    let stored = |d: Dtype| if d == Dtype::Bool { 8 } else { d.bits() };
+    must_be(stored(value.dtype()) == stored(to), &format!("{} needs an operand of as many bits", to.name()), &value)?;
     Ok(vec![cx.apply(ScalarOp::Bits(to), &[&value])?])
 }
 

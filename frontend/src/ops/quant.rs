@@ -106,15 +106,23 @@ pub fn dequantize(cx: &mut Cx) -> Made {
 /// `round(x / scale) + zero_point`, held inside the type's range. Scale and zero point are lined up already.
 fn quantized(cx: &mut Cx, x: &Value, scale: &Value, zero: Option<&Value>, to: Dtype) -> Result<Value, Fault> {
     let wide = if x.dtype() == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
-    let (name, to) = (wide.name(), to.name());
-    let start = format!("t0 = cast.{name}(a); t1 = cast.{name}(b); t2 = div(t0, t1); t3 = round(t2)");
-    match zero {
-        Some(zero) => {
-            let text = format!("{{ {start}; t4 = cast.{name}(c); t5 = add(t3, t4); cast.{to}(t5) }}");
-            cx.pointwise(&text, wide, &[x, scale, zero])
-        }
-        None => cx.pointwise(&format!("{{ {start}; cast.{to}(t3) }}"), wide, &[x, scale]),
+    let (name, to_name) = (wide.name(), to.name());
+    let mut terms = vec![format!("cast.{name}(a)"), format!("cast.{name}(b)"), "div(t0, t1)".into(), "round(t2)".into()];
+    let mut operands = vec![x, scale];
+    if let Some(zero) = zero {
+        terms.push(format!("cast.{name}(c)"));
+        terms.push("add(t3, t4)".into());
+        operands.push(zero);
     }
+    // A cast saturates to whole bytes; what is narrower has its own bounds.
+    if let Some((low, high)) = to.int_range().filter(|_| to.bits() < 8) {
+        terms.push(format!("max(t{}, {low}:{name})", terms.len() - 1));
+        terms.push(format!("min(t{}, {high}:{name})", terms.len() - 1));
+    }
+    terms.push(format!("cast.{to_name}(t{})", terms.len() - 1));
+    let (last, lines) = terms.split_last().expect("there are terms");
+    let lines: String = lines.iter().enumerate().map(|(i, term)| format!("t{i} = {term}; ")).collect();
+    cx.pointwise(&format!("{{ {lines}{last} }}"), wide, &operands)
 }
 
 pub fn quantize(cx: &mut Cx) -> Made {
