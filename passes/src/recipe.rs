@@ -1,0 +1,176 @@
+//! Which passes run, in which order: one list for each recipe. Whatever the order, a rule needs no other to
+//! have run first; the order only saves work.
+
+use crate::clean;
+use crate::rule::Rule;
+use crate::rules::{batch_norm, fold, fuse, identity, recompose, reshape, tidy, transpose};
+use crate::run::{Pass, Work};
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recipe {
+    /// Nothing but what later floors need: to see the model as it was imported.
+    O0,
+    /// What always pays.
+    O2,
+    /// The same as `O2` for now: no rule here buys speed with size.
+    O3,
+    /// As small as possible: the same as `O2` for now.
+    Os,
+}
+
+impl Recipe {
+    pub const ALL: &[Recipe] = &[Recipe::O0, Recipe::O2, Recipe::O3, Recipe::Os];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Recipe::O0 => "O0",
+            Recipe::O2 => "O2",
+            Recipe::O3 => "O3",
+            Recipe::Os => "Os",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Recipe> {
+        Recipe::ALL.iter().copied().find(|r| r.name() == name)
+    }
+
+    pub fn passes(self) -> &'static [&'static Pass] {
+        match self {
+            Recipe::O0 => O0,
+            Recipe::O2 | Recipe::O3 | Recipe::Os => O2,
+        }
+    }
+}
+
+const O0: &[&Pass] = &[&DEAD, &ORDER];
+const O2: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &CONSTANTS, &DEAD, &ORDER];
+
+/// Every pass, each once.
+pub const ALL: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ORDER];
+
+pub static DEAD: Pass = Pass { name: "dead", about: "nodes that no output needs go", required: false, run: Work::Whole(clean::dead) };
+
+pub static CONSTANTS: Pass =
+    Pass { name: "constants", about: "equal constants are one", required: false, run: Work::Whole(clean::share_constants) };
+
+pub static ORDER: Pass = Pass { name: "order", about: "nodes are numbered in the order of the model", required: true, run: Work::Order };
+
+pub static FOLD: Pass = Pass {
+    name: "fold",
+    about: "what follows from constants alone is computed",
+    required: false,
+    run: Work::Rules(&[&identity::DROP_NO_OP, &fold::FOLD_VIEW, &fold::FOLD_SPLAT, &fold::FOLD_CONSTANT]),
+};
+
+pub static SIMPLIFY: Pass = Pass {
+    name: "simplify",
+    about: "operators and bodies are put in their shortest form",
+    required: false,
+    run: Work::Rules(&[
+        &identity::DROP_NO_OP,
+        &fold::FOLD_VIEW,
+        &fold::FOLD_SPLAT,
+        &fold::FOLD_CONSTANT,
+        &identity::MERGE_MOVES,
+        &identity::CONCAT_DROP_EMPTY,
+        &identity::MERGE_CONCATS,
+        &identity::SLICE_OF_CONCAT,
+        &identity::GATHER_TO_SLICE,
+        &identity::REDUCE_OF_ONES,
+        &identity::SHARE_EQUAL,
+        &tidy::SHARE_OPERANDS,
+        &tidy::LITERAL_OPERANDS,
+        &tidy::DROP_EXPAND,
+        &tidy::SIMPLIFY_BODY,
+    ]),
+};
+
+pub static TRANSPOSES: Pass = Pass {
+    name: "transposes",
+    about: "transposes sink until they cancel",
+    required: false,
+    run: Work::Rules(&[
+        &identity::DROP_NO_OP,
+        &fold::FOLD_VIEW,
+        &identity::MERGE_MOVES,
+        &identity::SHARE_EQUAL,
+        &tidy::SHARE_OPERANDS,
+        &tidy::DROP_EXPAND,
+        &transpose::SINK_TRANSPOSE,
+        &transpose::SINK_TRANSPOSE_RESHAPE,
+        &transpose::LIFT_TRANSPOSE,
+        &reshape::SINK_RESHAPE,
+        &transpose::FLATTEN_INTO_DOT,
+        &transpose::TRANSPOSE_INTO_DOT,
+    ]),
+};
+
+pub static LAYOUT: Pass = Pass {
+    name: "layout",
+    about: "convolutions and windows take their padding in and have two spatial axes",
+    required: false,
+    run: Work::Rules(&[
+        &identity::DROP_NO_OP,
+        &fold::FOLD_VIEW,
+        &identity::MERGE_MOVES,
+        &identity::SHARE_EQUAL,
+        &transpose::TRANSPOSE_TO_RESHAPE,
+        &identity::PAD_INTO_CONV,
+        &identity::WINDOW_TO_REDUCE,
+        &reshape::CONV_1D,
+        &reshape::SINK_RESHAPE,
+    ]),
+};
+
+pub static RECOMPOSE: Pass = Pass {
+    name: "recompose",
+    about: "softmax and normalizations are found in their exploded forms",
+    required: false,
+    run: Work::Rules(&[
+        &tidy::SHARE_OPERANDS,
+        &tidy::LITERAL_OPERANDS,
+        &tidy::SIMPLIFY_BODY,
+        &recompose::RECOMPOSE_SOFTMAX,
+        &recompose::RECOMPOSE_NORM,
+    ]),
+};
+
+pub static FUSE: Pass = Pass {
+    name: "fuse",
+    about: "maps join their neighbours, constant scales go into weights",
+    required: false,
+    run: Work::Rules(&[
+        &identity::DROP_NO_OP,
+        &fold::FOLD_VIEW,
+        &fold::FOLD_SPLAT,
+        &fold::FOLD_CONSTANT,
+        &identity::MERGE_MOVES,
+        &identity::SHARE_EQUAL,
+        &tidy::SHARE_OPERANDS,
+        &tidy::LITERAL_OPERANDS,
+        &tidy::DROP_EXPAND,
+        &tidy::TRIM_CONSTANTS,
+        &tidy::SIMPLIFY_BODY,
+        &fuse::MAP_INTO_PRODUCER,
+        &batch_norm::SCALE_INTO_WEIGHTS,
+        &fuse::MAP_INTO_MAP,
+        &fuse::MAP_INTO_PROLOGUE,
+        &reshape::SINK_RESHAPE,
+    ]),
+};
+
+/// Every rule of every pass, each once, in order of appearance.
+pub fn rules() -> Vec<&'static Rule> {
+    let mut out: Vec<&'static Rule> = Vec::new();
+    for pass in ALL {
+        if let Work::Rules(rules) = pass.run {
+            for rule in rules {
+                if !out.iter().any(|r| r.name == rule.name) {
+                    out.push(rule);
+                }
+            }
+        }
+    }
+    out
+}

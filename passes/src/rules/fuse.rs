@@ -1,0 +1,244 @@
+//! Maps join what stands before or behind them, so that a value is worked on while it is in registers: map
+//! into map, map into the epilogue of its producer, map into the prologue of a reduction or softmax.
+//!
+//! Nothing is computed more often than before, with one exception that `map_into_map` states.
+
+use crate::layout::used_only_by;
+use crate::pointwise::{Pointwise, Source, compose};
+use crate::rule::{Builder, Match, Rule, Val, near};
+use ir::scalar::{Arg, Body, ScalarOp};
+use ir::{Graph, NodeId, Op};
+use std::collections::BTreeMap;
+
+/// Operands behind one body, constants aside: each is a stream that a kernel reads.
+const STREAMS: usize = 10;
+/// Terms of one body.
+const TERMS: usize = 128;
+
+fn streams(graph: &Graph, operands: &[NodeId]) -> usize {
+    operands.iter().filter(|&&o| graph.as_const(o).is_none()).count()
+}
+
+fn too_large(graph: &Graph, body: &Body, operands: &[NodeId]) -> bool {
+    body.terms.len() > TERMS || streams(graph, operands) > STREAMS
+}
+
+/// The operand whose epilogue a map can become: it has one, gives the map's shape, and nothing else uses it.
+/// Of several, the one that is computed last, so that the others are there in time.
+pub fn absorber(graph: &Graph, map: NodeId) -> Option<NodeId> {
+    let mut fit: Vec<NodeId> = Vec::new();
+    for o in graph.operands(map) {
+        let able = graph.op(o).epilogue().is_some() && graph.ty(o).shape == graph.ty(map).shape && used_only_by(graph, o, map);
+        if able && !fit.contains(&o) {
+            fit.push(o);
+        }
+    }
+    match fit.len() {
+        0 | 1 => fit.pop(),
+        _ => {
+            let mut known = BTreeMap::new();
+            fit.into_iter().max_by_key(|&o| (depth(graph, o, &mut known), weight(graph.op(o)), std::cmp::Reverse(o)))
+        }
+    }
+}
+
+/// What an operator computes for each element of its result, coarsely.
+fn weight(op: &Op) -> u8 {
+    match op {
+        Op::Dot { .. } | Op::Conv { .. } => 3,
+        Op::Norm { .. } => 2,
+        Op::Window { .. } => 1,
+        Op::Input { .. }
+        | Op::Const { .. }
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Concat { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::Map { .. }
+        | Op::Reduce { .. }
+        | Op::ArgReduce { .. }
+        | Op::Cumulate { .. }
+        | Op::Softmax { .. }
+        | Op::Resize { .. } => 0,
+    }
+}
+
+/// Nodes on the longest way from an input.
+fn depth(graph: &Graph, id: NodeId, known: &mut BTreeMap<NodeId, usize>) -> usize {
+    let mut todo = vec![id];
+    while let Some(&at) = todo.last() {
+        if known.contains_key(&at) {
+            todo.pop();
+            continue;
+        }
+        let operands = graph.operands(at);
+        let open: Vec<NodeId> = operands.iter().copied().filter(|o| !known.contains_key(o)).collect();
+        if open.is_empty() {
+            known.insert(at, operands.iter().map(|o| known[o] + 1).max().unwrap_or(0));
+            todo.pop();
+        }
+        todo.extend(open);
+    }
+    known[&id]
+}
+
+/// The node `user` with the map `inner` computed in place of the operand that it is.
+fn inlined(graph: &Graph, user: NodeId, inner: NodeId) -> Option<Match> {
+    let (p, map) = (Pointwise::of(graph, user)?, Pointwise::of(graph, inner)?);
+    let sources: Vec<Source> = Source::of(&p)
+        .into_iter()
+        .map(|s| match s {
+            Source::Node(o) if o == inner => Source::Inline(map.body.clone(), Source::of(&map)),
+            other => other,
+        })
+        .collect();
+    let (body, operands) = compose(p.first == 1, &p.body, &sources)?;
+    if too_large(graph, &body, &operands) {
+        return near("the joint body would be too large");
+    }
+    let mut b = Builder::new(graph, &[inner, user]);
+    let operands: Vec<Val> = operands.into_iter().map(Val::Old).collect();
+    let value = p.with(&mut b, graph, body, &operands)?;
+    b.replace(user, value)
+}
+
+pub const MAP_INTO_MAP: Rule = Rule {
+    name: "map_into_map",
+    about: "a map that feeds a map, or an epilogue, is computed there; it must be unshared, or cheap, of one operand, and used by maps alone",
+    root: |op| matches!(op, Op::Map { .. }) || op.epilogue().is_some(),
+    at: |graph, id| {
+        let own = if matches!(graph.op(id), Op::Map { .. }) { 0 } else { graph.op(id).own_operands() };
+        let mut missed = None;
+        for (slot, inner) in graph.operands(id).into_iter().enumerate() {
+            if slot < own || !matches!(graph.op(inner), Op::Map { .. }) || graph.operands(id)[..own].contains(&inner) {
+                continue;
+            }
+            match joinable(graph, inner, id) {
+                Ok(()) => match inlined(graph, id, inner) {
+                    Some(Match::Near(why)) => missed = Some(Match::Near(why)),
+                    Some(fire) => return Some(fire),
+                    None => {}
+                },
+                Err(why) => missed = Some(Match::Near(why.into())),
+            }
+        }
+        missed
+    },
+};
+
+/// Why the map `inner` should not be computed inside `user`.
+fn joinable(graph: &Graph, inner: NodeId, user: NodeId) -> Result<(), &'static str> {
+    if graph.ty(inner).shape != graph.ty(user).shape {
+        return Err("it would be computed again for every element it is broadcast to");
+    }
+    if absorber(graph, inner).is_some() {
+        return Err("its producer takes it as an epilogue");
+    }
+    if used_only_by(graph, inner, user) {
+        return Ok(());
+    }
+    if graph.is_output(inner) {
+        return Err("it is an output as well");
+    }
+    let Op::Map { body } = graph.op(inner) else { return Err("it is no map") };
+    let operands = graph.operands(inner);
+    let alike = |user: NodeId| matches!(graph.op(user), Op::Map { .. }) && graph.ty(user).shape == graph.ty(inner).shape;
+    if !graph.uses(inner).into_iter().all(|(user, _)| alike(user)) {
+        return Err("it has other users");
+    }
+    // each user reads the operand instead of the map: nothing is stored, little is computed again
+    let cheap = body.terms.len() <= 2 && body.terms.iter().all(|t| is_cheap(t.op));
+    let single = streams(graph, &operands) == 1
+        && operands.iter().all(|&o| graph.ty(o).shape == graph.ty(inner).shape || graph.as_const(o).is_some());
+    if cheap && single { Ok(()) } else { Err("it has other users, and computing it again is not cheap") }
+}
+
+fn is_cheap(op: ScalarOp) -> bool {
+    use ScalarOp::*;
+    match op {
+        Neg | Abs | Add | Sub | Mul | Min | Max | MulAdd | BitAnd | BitOr | BitXor | BitNot | And | Or | Xor | Not | Eq | Ne | Lt | Le
+        | Gt | Ge | Select | Bits(_) | Cast(_) => true,
+        Sign | Div | Rem | Mod | Pow | Sqrt | Floor | Ceil | Trunc | Round | Exp | Log | Tanh | Erf | Sigmoid | Sin | Cos | Tan | Asin
+        | Acos | Atan | Sinh | Cosh | Asinh | Acosh | Atanh | Shl | Shr | IsNan | IsInf => false,
+    }
+}
+
+pub const MAP_INTO_PRODUCER: Rule = Rule {
+    name: "map_into_producer",
+    about: "a map behind an unshared dot, convolution, window, reduction or norm is its epilogue, whatever else it reads",
+    root: |op| matches!(op, Op::Map { .. }),
+    at: |graph, id| {
+        let Some(producer) = absorber(graph, id) else {
+            let close = graph.operands(id).into_iter().find(|&o| graph.op(o).epilogue().is_some())?;
+            return near(match graph.ty(close).shape == graph.ty(id).shape {
+                true => "the producer has other users",
+                false => "the producer's result is broadcast",
+            });
+        };
+        let (p, map) = (Pointwise::of(graph, producer)?, Pointwise::of(graph, id)?);
+        let sources: Vec<Source> = map
+            .extras
+            .iter()
+            .map(|&o| if o == producer { Source::Inline(p.body.clone(), Source::of(&p)) } else { Source::Node(o) })
+            .collect();
+        // the producer's own operands first, so that a bias stays where it was
+        let (_, first) = compose(true, &p.body, &Source::of(&p))?;
+        let (body, operands) = compose(true, &map.body, &sources)?;
+        let (body, operands) = reordered(body, operands, &first);
+        if too_large(graph, &body, &operands) {
+            return near("the joint body would be too large");
+        }
+        let mut b = Builder::new(graph, &[producer, id]);
+        let operands: Vec<Val> = operands.into_iter().map(Val::Old).collect();
+        let value = p.with(&mut b, graph, body, &operands)?;
+        b.replace(id, value)
+    },
+};
+
+/// The operands `first` come first.
+fn reordered(body: Body, operands: Vec<NodeId>, first: &[NodeId]) -> (Body, Vec<NodeId>) {
+    let mut sorted: Vec<NodeId> = first.iter().copied().filter(|o| operands.contains(o)).collect();
+    sorted.extend(operands.iter().copied().filter(|o| !first.contains(o)));
+    let place = |o: &NodeId| sorted.iter().position(|s| s == o).expect("sorting loses none") as u8 + 1;
+    let args: Vec<Arg> = std::iter::once(Arg::Param(0)).chain(operands.iter().map(|o| Arg::Param(place(o)))).collect();
+    let mut out = Body { params: body.params, terms: Vec::new(), result: Arg::Param(0) };
+    out.result = out.inline(&body, &args);
+    (out, sorted)
+}
+
+pub const MAP_INTO_PROLOGUE: Rule = Rule {
+    name: "map_into_prologue",
+    about: "an unshared map of one operand before a reduction or softmax is its prologue",
+    root: |op| matches!(op, Op::Reduce { .. } | Op::Softmax { .. }),
+    at: |graph, id| {
+        let operands = graph.operands(id);
+        let inner = operands[0];
+        let Op::Map { body } = graph.op(inner) else { return None };
+        if absorber(graph, inner).is_some() {
+            return near("the map's producer takes it as an epilogue");
+        }
+        if graph.use_count(inner) > 1 {
+            return near("the map has other users");
+        }
+        let below = graph.operands(inner);
+        if below.len() != 1 {
+            return near("the map has several operands");
+        }
+        let mut op = graph.op(id).clone();
+        let (Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. }) = &mut op else { return None };
+        let mut joint = Body { params: 1, terms: Vec::new(), result: Arg::Param(0) };
+        let first = joint.inline(body, &[Arg::Param(0)]);
+        joint.result = joint.inline(prologue, &[first]);
+        if joint.terms.len() > TERMS {
+            return near("the joint body would be too large");
+        }
+        *prologue = joint.without_dead();
+        let mut b = Builder::new(graph, &[inner, id]);
+        let values: Vec<Val> = std::iter::once(below[0]).chain(operands[1..].iter().copied()).map(Val::Old).collect();
+        let value = b.add(op, &values)?;
+        b.replace(id, value)
+    },
+};

@@ -1,0 +1,18 @@
+//! Every filetest, and that every rule has one where it fires and one where it must not. `BLESS=1` writes
+//! what comes out as what is expected.
+
+use std::path::Path;
+
+#[test]
+fn filetests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("filetests");
+    let counts = tests::filetest::run(&root, std::env::var_os("BLESS").is_some()).expect("the filetests can be read");
+    println!("filetests: {} passed, {} failed, {} blessed", counts.passed, counts.failed.len(), counts.blessed);
+    assert!(counts.failed.is_empty(), "\n{}", counts.failed.join("\n"));
+    assert!(counts.passed + counts.blessed > 0, "there are no filetests");
+    for rule in passes::recipe::rules() {
+        let files = counts.rules.get(rule.name).map(Vec::as_slice).unwrap_or_default();
+        assert!(files.contains(&true), "no filetest shows where {} fires", rule.name);
+        assert!(files.contains(&false), "no filetest shows where {} must not fire", rule.name);
+    }
+}
