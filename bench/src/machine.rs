@@ -1,0 +1,135 @@
+//! Runs single kernels on this machine: compiles them into a shared object, loads it, and times calls.
+#![allow(unsafe_code)]
+
+use artifact::{Code, Machine};
+use ir::kernel::tile::{Operand, P, Stmt, TileKernel, V};
+use ir::kernel::{Facts, Kernel, KernelBody};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::time::Instant;
+
+unsafe extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// A loaded kernel of up to six pointers. It stays loaded to the end of the process.
+pub struct Loaded {
+    function: *mut c_void,
+    args: usize,
+}
+
+impl Loaded {
+    /// Compiles a tile kernel for `facts` and loads it. Fault: the text says which step failed.
+    pub fn tile(name: &str, kernel: &TileKernel, args: usize, facts: &Facts) -> Result<Loaded, String> {
+        let symbol = x64::function(name, x64::compile(kernel, args, facts)).global();
+        let code = Code { machine: Machine::X86_64, symbols: vec![symbol] };
+        let path = std::env::temp_dir().join(format!("maquette-bench-{}-{name}.so", std::process::id()));
+        let mut bytes = Vec::new();
+        artifact::shared_object(&code, name, &mut bytes).map_err(|e| e.to_string())?;
+        std::fs::write(&path, bytes).map_err(|e| e.to_string())?;
+        let c_path = CString::new(path.to_string_lossy().as_bytes()).map_err(|e| e.to_string())?;
+        let c_name = CString::new(name).map_err(|e| e.to_string())?;
+        // SAFETY: both texts end with a zero; what is loaded is what was just written, without initialisers
+        let function = unsafe {
+            let library = dlopen(c_path.as_ptr(), 2);
+            if library.is_null() { std::ptr::null_mut() } else { dlsym(library, c_name.as_ptr()) }
+        };
+        std::fs::remove_file(&path).map_err(|e| e.to_string())?;
+        if function.is_null() { Err(format!("{name} does not load")) } else { Ok(Loaded { function, args }) }
+    }
+
+    /// As [`Loaded::tile`], for a kernel of a program.
+    pub fn kernel(kernel: &Kernel, facts: &Facts) -> Result<Loaded, String> {
+        match &kernel.body {
+            KernelBody::Tile(tile) => Loaded::tile(&kernel.name, tile, kernel.args.len(), facts),
+            KernelBody::Scalar(_) => Err(format!("{} is not a tile kernel", kernel.name)),
+        }
+    }
+
+    /// Calls it.
+    ///
+    /// # Safety
+    /// The pointers reach what the kernel's arguments say.
+    pub unsafe fn call(&self, pointers: &[*mut u8]) {
+        assert!(pointers.len() == self.args && self.args <= 6, "the kernel takes {} pointers", self.args);
+        let p = |i: usize| pointers.get(i).copied().unwrap_or(std::ptr::null_mut());
+        // SAFETY: a kernel takes pointers in registers and ignores those it has no argument for
+        unsafe {
+            let function: extern "C" fn(*mut u8, *mut u8, *mut u8, *mut u8, *mut u8, *mut u8) -> i32 = std::mem::transmute(self.function);
+            function(p(0), p(1), p(2), p(3), p(4), p(5));
+        }
+    }
+
+    /// Seconds of one call, the smallest and the median of `samples` samples of about `seconds` each.
+    ///
+    /// # Safety
+    /// As for [`Loaded::call`].
+    pub unsafe fn time(&self, pointers: &[*mut u8], samples: usize, seconds: f64) -> (f64, f64) {
+        // SAFETY: the caller's promise
+        let once = |n: usize| unsafe {
+            let start = Instant::now();
+            for _ in 0..n {
+                self.call(pointers);
+            }
+            start.elapsed().as_secs_f64() / n as f64
+        };
+        let calls = ((seconds / once(3)) as usize).max(1);
+        let mut all: Vec<f64> = (0..samples).map(|_| once(calls)).collect();
+        all.sort_by(f64::total_cmp);
+        (all[0], all[samples / 2])
+    }
+}
+
+/// GFLOP/s of nothing but f32 multiply-adds on independent registers: the most that one core can do at this level.
+pub fn peak(facts: &Facts) -> Result<f64, String> {
+    let (sums, times) = (if facts.vectors > 16 { 24 } else { 12 }, 100_000u32);
+    let factor = V(facts.vectors - 1);
+    let mut body: Vec<Stmt> = (0..sums).chain([facts.vectors - 1]).map(|v| Stmt::Set { to: V(v), bits: 0 }).collect();
+    let products = (0..sums).map(|v| Stmt::MulAdd { acc: V(v), a: factor, b: Operand::V(factor), negate: false }).collect();
+    body.push(Stmt::Loop { times, body: products });
+    body.extend((0..sums).map(|v| Stmt::Store { from: V(v), at: ir::kernel::tile::At { p: P(0), offset: 0 }, lanes: facts.lanes() as u8 }));
+    let loaded = Loaded::tile("peak", &TileKernel { body }, 1, facts)?;
+    let mut out = [0u8; 64];
+    // SAFETY: the kernel stores one vector, of 64 bytes at most
+    let (best, _) = unsafe { loaded.time(&[out.as_mut_ptr()], 15, 0.002) };
+    Ok(2.0 * f64::from(times) * f64::from(sums) * facts.lanes() as f64 / best / 1e9)
+}
+
+/// Memory aligned to a page, written once so that it is really there.
+pub struct Memory {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Memory {
+    pub fn new(len: usize) -> Memory {
+        let bytes = vec![1u8; len + 8192];
+        let start = bytes.as_ptr().align_offset(4096);
+        Memory { bytes, start }
+    }
+    pub fn of(data: &[u8]) -> Memory {
+        let mut memory = Memory::new(data.len());
+        let start = memory.start;
+        memory.bytes[start..start + data.len()].copy_from_slice(data);
+        memory
+    }
+    pub fn pointer(&mut self) -> *mut u8 {
+        self.bytes[self.start..].as_mut_ptr()
+    }
+    pub fn f32(&self, i: usize) -> f32 {
+        let at = self.start + 4 * i;
+        f32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("four bytes"))
+    }
+}
+
+/// The levels that this machine runs.
+pub fn levels() -> Vec<&'static Facts> {
+    let v3 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+    let v4 = v3
+        && std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx512dq")
+        && std::is_x86_feature_detected!("avx512bw")
+        && std::is_x86_feature_detected!("avx512vl");
+    let runs = |facts: &Facts| if facts.vector_bytes == 64 { v4 } else { v3 };
+    x64::facts::LEVELS.iter().map(|l| l.facts).filter(|f| runs(f)).collect()
+}
