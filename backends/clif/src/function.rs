@@ -252,6 +252,15 @@ impl Body<'_> {
         self.at(next);
     }
 
+    /// As `when`, off the main path; `then` returns.
+    pub fn when_cold(&mut self, cond: Value, then: impl FnOnce(&mut Self)) {
+        let (inside, next) = (self.cold(), self.block());
+        self.branch(cond, inside, next);
+        self.at(inside);
+        then(self);
+        self.at(next);
+    }
+
     /// Runs `inside` with 0, 1 … while signed less than `count`.
     pub fn count(&mut self, count: Value, inside: impl FnOnce(&mut Self, Value)) {
         let zero = self.long(0);

@@ -4,10 +4,17 @@
 //! This is the one crate that names Cranelift. It refuses to know vector instructions, file formats and the graph. What it makes
 //! calls nothing but symbols that its caller named: an operation that Cranelift would turn into a library call is a panic here.
 
+mod entry;
+pub mod exe;
 mod function;
 mod half;
-pub mod scalar;
+mod scalar;
+mod steps;
 mod target;
+mod weights;
 
+pub use entry::{Entry, Level, Memory, Weights, entry};
+pub use exe::{Exe, exe};
 pub use scalar::scalar_kernel;
 pub use target::Target;
+pub use weights::{Pool, WEIGHTS_ALIGN};

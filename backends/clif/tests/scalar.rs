@@ -70,7 +70,7 @@ int main(void) {{
 }}
 "#
     );
-    let program = common::program(test, symbols, &source);
+    let program = common::program(test, vec![symbols], &source);
     let output = common::piped(&mut Command::new(program), &input);
     assert!(output.status.success(), "{:?}", output.status);
     let mut got = output.stdout.as_slice();

@@ -2,6 +2,8 @@
 //! programs that may be missing (said aloud: a line that starts with `SKIPPED` on the error stream).
 #![allow(dead_code)]
 
+pub mod model;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -91,17 +93,20 @@ pub fn piped(command: &mut Command, input: &[u8]) -> Output {
     output
 }
 
-/// Writes `symbols` as an object and `source` beside it, and links them. Returns the program.
-pub fn program(test: &str, symbols: Vec<Symbol>, source: &str) -> PathBuf {
+/// Writes each list of symbols as an object and `source` beside them, and links all. Returns the program.
+pub fn program(test: &str, objects: Vec<Vec<Symbol>>, source: &str) -> PathBuf {
     let folder = folder(test);
-    let object = folder.join("code.o");
-    let mut file = std::fs::File::create(&object).expect("the folder is ours");
-    artifact::object(&Code { machine: Machine::X86_64, symbols }, &mut file).expect("the code keeps the laws");
     let main = folder.join("main.c");
     std::fs::write(&main, source).expect("the folder is ours");
     let program = folder.join("program");
     let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).args([&program, &main, &object]);
+    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).args([&program, &main]);
+    for (i, symbols) in objects.into_iter().enumerate() {
+        let object = folder.join(format!("code{i}.o"));
+        let mut file = std::fs::File::create(&object).expect("the folder is ours");
+        artifact::object(&Code { machine: Machine::X86_64, symbols }, &mut file).expect("the code keeps the laws");
+        cc.arg(object);
+    }
     let output = cc.output().expect("cc is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program

@@ -1,0 +1,446 @@
+//! The function behind a model's `run`: checks what the caller brought, finds the CPU level, and goes through the steps, on the
+//! caller's workers where a step has more than one call. It runs on every CPU of the machine, calls nothing but the
+//! model's kernels and the stub that asks the CPU, and writes nothing but the caller's memory. It refuses to know what a kernel
+//! computes; [`crate::steps`] knows how calls are written down.
+
+use std::collections::BTreeMap;
+
+use artifact::{Content, Symbol};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use ir::Program;
+use ir::fault::Fault;
+
+use crate::Target;
+use crate::function::{Body, I32, I64, function};
+use crate::steps::{CALLS, STEP, steps};
+use crate::weights::WEIGHTS_ALIGN;
+
+/// A model to enter.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Prefix of all symbols: `NAME.run` is the entry.
+    pub name: &'a str,
+    /// The symbol of the stub `uint64_t cpu(void)`.
+    pub cpu: &'a str,
+    /// At least one; the best last. All have the same inputs and outputs.
+    pub levels: &'a [Level<'a>],
+    pub weights: Weights<'a>,
+    /// Inclusive ranges of the named dimensions that the caller gives.
+    pub free_symbols: &'a [(i64, i64)],
+}
+
+/// The model for one CPU level.
+#[derive(Clone, Debug)]
+pub struct Level<'a> {
+    pub program: &'a Program,
+    /// E.g. `x86-64-v3`; part of symbols' names.
+    pub name: &'a str,
+    /// The bits of the `cpu` word without which this level must not run.
+    pub mask: u64,
+    /// The symbol of each kernel. Tile kernels return nothing, scalar kernels an `int32_t` status; all take their arguments as
+    /// pointers, at most six, and keep the registers that the machine's calling convention says.
+    pub kernels: &'a [String],
+    /// Where each constant starts in the weights, in bytes.
+    pub constants: &'a [u64],
+}
+
+/// Where the constants are. Without constants neither is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights<'a> {
+    /// In the artifact, from this symbol on.
+    Symbol(&'a str),
+    /// Wherever the caller loaded them.
+    Caller,
+}
+
+/// Memory that all levels get along with; what the model's description promises and [`entry`] checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub arena_bytes: u64,
+    /// A power of two.
+    pub arena_align: u64,
+    /// A multiple of `arena_align`.
+    pub worker_bytes: u64,
+}
+
+impl Memory {
+    pub fn of<'a>(programs: impl IntoIterator<Item = &'a Program>) -> Memory {
+        let mut memory = Memory { arena_bytes: 0, arena_align: 1, worker_bytes: 0 };
+        for program in programs {
+            memory.arena_bytes = memory.arena_bytes.max(program.arena_bytes);
+            memory.arena_align = memory.arena_align.max(program.arena_align);
+            memory.worker_bytes = memory.worker_bytes.max(program.worker_bytes);
+        }
+        let align = memory.arena_align;
+        Memory {
+            arena_bytes: memory.arena_bytes.next_multiple_of(align),
+            worker_bytes: memory.worker_bytes.next_multiple_of(align),
+            ..memory
+        }
+    }
+}
+
+/// Places in `maquette_call`, in bytes.
+pub(crate) mod call {
+    pub const INPUTS: i32 = 0;
+    pub const OUTPUTS: i32 = 8;
+    pub const INPUT_BYTES: i32 = 16;
+    pub const ARENA: i32 = 24;
+    pub const ARENA_BYTES: i32 = 32;
+    pub const WEIGHTS: i32 = 48;
+    pub const SYMBOLS: i32 = 56;
+    pub const PARALLEL_FOR: i32 = 64;
+    pub const POOL: i32 = 72;
+    pub const WORKERS: i32 = 80;
+    pub const CPU: i32 = 88;
+    pub const SIZE: u32 = 96;
+}
+
+/// Status codes of the C interface.
+pub(crate) mod status {
+    pub const POINTER: i64 = 1;
+    pub const ARENA: i64 = 2;
+    pub const SIZE: i64 = 3;
+    pub const CPU: i64 = 5;
+}
+
+/// The context of a run, on its stack: the level's function, the step at work, the status of a failed call, and the bases that
+/// addresses count from.
+const EXECUTE: i32 = 0;
+const AT_STEP: i32 = 8;
+const STATUS: i32 = 16;
+pub(crate) const BASES: i32 = 24;
+/// Numbers of bases.
+pub(crate) const ARENA: usize = 0;
+pub(crate) const SCRATCH: usize = 1;
+pub(crate) const WEIGHTS: usize = 2;
+/// The inputs, then the outputs.
+pub(crate) const FIRST_PORT: usize = 3;
+
+/// Bytes of a port in `NAME.ports`: its size, its alignment less one.
+const PORT: i64 = 16;
+
+/// The symbols `NAME.run` (`int32_t run(const maquette_call *)`) and what it needs, all local; the kernels, the weights and the
+/// `cpu` stub are the caller's to add.
+/// Fault: a table or function larger than its addresses reach.
+pub fn entry(target: &Target, entry: &Entry) -> Result<Vec<Symbol>, Fault> {
+    let first = entry.levels.first().expect("a model has a level").program;
+    for level in entry.levels {
+        let (program, name) = (level.program, level.name);
+        assert_eq!(level.kernels.len(), program.kernels.len(), "a symbol for every kernel of {name}");
+        assert_eq!(level.constants.len(), program.constants.len(), "a place for every constant of {name}");
+        assert_eq!((&program.inputs, &program.outputs), (&first.inputs, &first.outputs), "the signature of {name}");
+    }
+    let memory = Memory::of(entry.levels.iter().map(|level| level.program));
+    // the product with any number of workers must not overflow
+    if memory.worker_bytes >= 1 << 31 || memory.arena_bytes >= 1 << 62 {
+        return Err(Fault::limit(format!("{} needs {} bytes and {} per worker", entry.name, memory.arena_bytes, memory.worker_bytes)));
+    }
+    let mut symbols = Vec::new();
+    let ports = first.inputs.iter().chain(&first.outputs);
+    let ports: Vec<u8> = ports.flat_map(|p| [p.bytes, p.ty.dtype.bytes() as u64 - 1]).flat_map(u64::to_le_bytes).collect();
+    let ranges: Vec<u8> = entry.free_symbols.iter().flat_map(|(min, max)| [*min, *max]).flat_map(i64::to_le_bytes).collect();
+    for (part, bytes) in [("ports", ports), ("ranges", ranges)] {
+        if !bytes.is_empty() {
+            symbols.push(Symbol::constant(format!("{}.{part}", entry.name), 8, Content::Bytes(bytes)));
+        }
+    }
+    for level in entry.levels {
+        symbols.extend(steps(target, level, entry.name, memory.worker_bytes)?);
+    }
+    let (name, task) = (format!("{}.run", entry.name), format!("{}.task", entry.name));
+    symbols.push(function(&target.any, target.machine, &task, &[I64; 3], &[], |body, params| write_task(body, params))?);
+    symbols.push(function(&target.any, target.machine, &name, &[I64], &[I32], |body, params| {
+        let context = body.stack(BASES as u32 + 8 * (FIRST_PORT + first.inputs.len() + first.outputs.len()) as u32);
+        Run { body, entry, memory, call: params[0], context, fails: BTreeMap::new() }.write(&task);
+    })?);
+    Ok(symbols)
+}
+
+/// `void task(void *context, int64_t i, int64_t worker)`: call `i` of the step at work.
+fn write_task(body: &mut Body, params: &[Value]) {
+    let &[context, i, worker] = params else { unreachable!("three were declared") };
+    let execute = body.load(I64, context, EXECUTE);
+    let step = body.load(I64, context, AT_STEP);
+    let result = body.call_address(execute, &[context, step, i, worker], Some(I32)).expect("it was asked for");
+    // Workers that fail at the same time all write a status that tells the truth; one of them stays.
+    let failed = body.cmp_imm(IntCC::NotEqual, result, 0);
+    body.when(failed, |body| body.store(result, context, STATUS));
+    body.b.ins().return_(&[]);
+}
+
+struct Run<'e, 'b, 'f> {
+    body: &'b mut Body<'f>,
+    entry: &'e Entry<'e>,
+    memory: Memory,
+    /// The caller's struct.
+    call: Value,
+    context: Value,
+    /// A block that returns each status.
+    fails: BTreeMap<i64, Block>,
+}
+
+impl Run<'_, '_, '_> {
+    fn write(mut self, task: &str) {
+        let (call, program) = (self.call, self.entry.levels[0].program);
+        self.refuse_null(call);
+        let (inputs, outputs) = (program.inputs.len(), program.outputs.len());
+        self.ports(call::INPUTS, 0, inputs);
+        self.ports(call::OUTPUTS, inputs, outputs);
+        let arena = self.arena();
+        self.weights();
+        self.symbols_there();
+        self.arena_size(arena);
+        self.input_bytes(inputs);
+        self.ranges();
+        let (first, end) = self.level();
+        self.steps(first, end, task);
+        self.body.give_status(0);
+        for (status, block) in std::mem::take(&mut self.fails) {
+            self.body.at(block);
+            self.body.give_status(status);
+        }
+    }
+
+    fn fail(&mut self, status: i64) -> Block {
+        let body = &mut self.body;
+        *self.fails.entry(status).or_insert_with(|| body.cold())
+    }
+
+    fn fail_if(&mut self, cond: Value, status: i64) {
+        let block = self.fail(status);
+        self.body.leave_if(cond, block);
+    }
+
+    fn refuse_null(&mut self, pointer: Value) {
+        let null = self.body.cmp_imm(IntCC::Equal, pointer, 0);
+        self.fail_if(null, status::POINTER);
+    }
+
+    fn refuse_misaligned(&mut self, pointer: Value, align: u64) {
+        if align > 1 {
+            let low = self.body.and_imm(pointer, align as i64 - 1);
+            self.fail_if(low, status::POINTER);
+        }
+    }
+
+    /// A field of the call that points to 64-bit words.
+    fn words(&mut self, field: i32) -> Value {
+        let pointer = self.body.load(I64, self.call, field);
+        self.refuse_null(pointer);
+        self.refuse_misaligned(pointer, 8);
+        pointer
+    }
+
+    fn base(&mut self, number: usize, address: Value) {
+        self.body.store(address, self.context, BASES + 8 * number as i32);
+    }
+
+    /// Copies `count` pointers to the bases and checks each; they are ports `first` and following.
+    fn ports(&mut self, field: i32, first: usize, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let pointers = self.words(field);
+        let table = self.body.address(&format!("{}.ports", self.entry.name));
+        let table = self.body.add_imm(table, first as i64 * PORT);
+        let bases = self.body.add_imm(self.context, i64::from(BASES) + 8 * (FIRST_PORT + first) as i64);
+        let fail = self.fail(status::POINTER);
+        let count = self.body.long(count as i64);
+        self.body.count(count, |body, i| {
+            let (at, row) = (body.mul_imm(i, 8), body.mul_imm(i, PORT));
+            let (from, to, row) = (body.add(pointers, at), body.add(bases, at), body.add(table, row));
+            let pointer = body.load(I64, from, 0);
+            let (bytes, mask) = (body.load(I64, row, 0), body.load(I64, row, 8));
+            // an empty tensor may lie nowhere
+            let null = body.cmp_imm(IntCC::Equal, pointer, 0);
+            let any = body.cmp_imm(IntCC::NotEqual, bytes, 0);
+            let null = body.b.ins().band(null, any);
+            body.leave_if(null, fail);
+            let low = body.b.ins().band(pointer, mask);
+            body.leave_if(low, fail);
+            body.store(pointer, to, 0);
+        });
+    }
+
+    fn arena(&mut self) -> Value {
+        let arena = self.body.load(I64, self.call, call::ARENA);
+        if self.memory.arena_bytes + self.memory.worker_bytes > 0 {
+            self.refuse_null(arena);
+            self.refuse_misaligned(arena, self.memory.arena_align);
+        }
+        arena
+    }
+
+    fn workers(&mut self) -> Value {
+        let workers = self.body.load_u32(self.call, call::WORKERS);
+        let one = self.body.long(1);
+        self.body.b.ins().umax(workers, one)
+    }
+
+    fn arena_size(&mut self, arena: Value) {
+        let scratch = self.body.add_imm(arena, self.memory.arena_bytes as i64);
+        self.base(ARENA, arena);
+        self.base(SCRATCH, scratch);
+        let workers = self.workers();
+        let needed = self.body.mul_imm(workers, self.memory.worker_bytes as i64);
+        let needed = self.body.add_imm(needed, self.memory.arena_bytes as i64);
+        let bytes = self.body.load(I64, self.call, call::ARENA_BYTES);
+        let short = self.body.cmp(IntCC::UnsignedLessThan, bytes, needed);
+        self.fail_if(short, status::ARENA);
+    }
+
+    fn weights(&mut self) {
+        if self.entry.levels.iter().all(|level| level.constants.is_empty()) {
+            return;
+        }
+        let weights = match self.entry.weights {
+            Weights::Symbol(symbol) => self.body.address(symbol),
+            Weights::Caller => {
+                let weights = self.body.load(I64, self.call, call::WEIGHTS);
+                self.refuse_null(weights);
+                self.refuse_misaligned(weights, u64::from(WEIGHTS_ALIGN));
+                weights
+            }
+        };
+        self.base(WEIGHTS, weights);
+    }
+
+    fn input_bytes(&mut self, inputs: usize) {
+        if inputs == 0 {
+            return;
+        }
+        let given = self.body.load(I64, self.call, call::INPUT_BYTES);
+        let fail = self.fail(status::SIZE);
+        let ports = format!("{}.ports", self.entry.name);
+        let there = self.body.cmp_imm(IntCC::NotEqual, given, 0);
+        self.body.when(there, |body| {
+            let table = body.address(&ports);
+            let count = body.long(inputs as i64);
+            body.count(count, |body, i| {
+                let (at, row) = (body.mul_imm(i, 8), body.mul_imm(i, PORT));
+                let (at, row) = (body.add(given, at), body.add(table, row));
+                let (given, wanted) = (body.load(I64, at, 0), body.load(I64, row, 0));
+                let differ = body.cmp(IntCC::NotEqual, given, wanted);
+                body.leave_if(differ, fail);
+            });
+        });
+    }
+
+    fn symbols_there(&mut self) {
+        if !self.entry.free_symbols.is_empty() {
+            self.words(call::SYMBOLS);
+        }
+    }
+
+    fn ranges(&mut self) {
+        if self.entry.free_symbols.is_empty() {
+            return;
+        }
+        let symbols = self.body.load(I64, self.call, call::SYMBOLS);
+        let fail = self.fail(status::SIZE);
+        let table = self.body.address(&format!("{}.ranges", self.entry.name));
+        let count = self.body.long(self.entry.free_symbols.len() as i64);
+        self.body.count(count, |body, i| {
+            let (at, row) = (body.mul_imm(i, 8), body.mul_imm(i, 16));
+            let (at, row) = (body.add(symbols, at), body.add(table, row));
+            let (value, min, max) = (body.load(I64, at, 0), body.load(I64, row, 0), body.load(I64, row, 8));
+            let below = body.cmp(IntCC::SignedLessThan, value, min);
+            body.leave_if(below, fail);
+            let above = body.cmp(IntCC::SignedGreaterThan, value, max);
+            body.leave_if(above, fail);
+        });
+    }
+
+    /// The best level that the CPU has: its function goes into the context, its steps are returned.
+    fn level(&mut self) -> (Value, Value) {
+        let word = self.body.load(I64, self.call, call::CPU);
+        let cpu = self.body.var(I64, word);
+        let unknown = self.body.cmp_imm(IntCC::Equal, word, 0);
+        let stub = self.entry.cpu;
+        self.body.when(unknown, |body| {
+            let word = body.call(stub, &[], Some(I64)).expect("it was asked for");
+            body.set(cpu, word);
+        });
+        let cpu = self.body.get(cpu);
+        let found = self.body.block();
+        let [execute, first, end] = [(); 3].map(|()| self.body.b.append_block_param(found, I64));
+        for level in self.entry.levels.iter().rev() {
+            let mask = self.body.long(level.mask as i64);
+            let has = self.body.b.ins().band(cpu, mask);
+            let fits = self.body.cmp(IntCC::Equal, has, mask);
+            let (yes, no) = (self.body.block(), self.body.block());
+            self.body.branch(fits, yes, no);
+            self.body.at(yes);
+            let execute = self.body.function_address(&format!("{}.{}.execute", self.entry.name, level.name));
+            let first = self.body.address(&format!("{}.{}.steps", self.entry.name, level.name));
+            let end = self.body.add_imm(first, STEP * level.program.steps.len() as i64);
+            self.body.b.ins().jump(found, &[execute.into(), first.into(), end.into()]);
+            self.body.at(no);
+        }
+        let none = self.fail(status::CPU);
+        self.body.jump(none);
+        self.body.at(found);
+        self.body.store(execute, self.context, EXECUTE);
+        (first, end)
+    }
+
+    fn steps(&mut self, first: Value, end: Value, task: &str) {
+        let (call, context) = (self.call, self.context);
+        let body = &mut *self.body;
+        let execute = body.load(I64, context, EXECUTE);
+        let parallel_for = body.load(I64, call, call::PARALLEL_FOR);
+        let pool = body.load(I64, call, call::POOL);
+        let workers = body.load_u32(call, call::WORKERS);
+        let alone = body.cmp_imm(IntCC::UnsignedLessThan, workers, 2);
+        let no = body.long(0);
+        let parallel_for = body.b.ins().select(alone, no, parallel_for);
+        let zero = body.int(I32, 0);
+        body.store(zero, context, STATUS);
+
+        let failed = body.cold();
+        let result = body.b.append_block_param(failed, I32);
+        let at = body.var(I64, first);
+        let (head, inside, next) = (body.block(), body.block(), body.block());
+        body.jump(head);
+        body.at(head);
+        let step = body.get(at);
+        let more = body.cmp(IntCC::NotEqual, step, end);
+        body.branch(more, inside, next);
+
+        body.at(inside);
+        let calls = body.load_u32(step, CALLS);
+        let several = body.cmp_imm(IntCC::UnsignedGreaterThan, calls, 1);
+        let pooled = body.cmp_imm(IntCC::NotEqual, parallel_for, 0);
+        let parallel = body.b.ins().band(several, pooled);
+        let (shared, serial, done) = (body.block(), body.block(), body.block());
+        body.branch(parallel, shared, serial);
+
+        body.at(shared);
+        body.store(step, context, AT_STEP);
+        let task = body.function_address(task);
+        body.call_address(parallel_for, &[pool, calls, task, context], None);
+        let status = body.load(I32, context, STATUS);
+        body.b.ins().brif(status, failed, &[status.into()], done, &[]);
+
+        body.at(serial);
+        body.count(calls, |body, i| {
+            let worker = body.long(0);
+            let status = body.call_address(execute, &[context, step, i, worker], Some(I32)).expect("it was asked for");
+            let next = body.block();
+            body.b.ins().brif(status, failed, &[status.into()], next, &[]);
+            body.at(next);
+        });
+        body.jump(done);
+
+        body.at(done);
+        let then = body.add_imm(step, STEP);
+        body.set(at, then);
+        body.jump(head);
+
+        body.at(failed);
+        body.give(result);
+        body.at(next);
+    }
+}

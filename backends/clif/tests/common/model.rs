@@ -1,0 +1,147 @@
+//! A small model by hand, of scalar kernels only: `y = transpose(x * c)` through the arena and each worker's scratch, and
+//! `z = index + 1` where every index must be below 40, else status 4.
+
+use artifact::{Content, Symbol};
+use clif::{Entry, Level, Memory, Pool, Target, Weights};
+use ir::kernel::scalar::{Binary, Expr, ScalarKernel, Stmt, Ty, Value};
+use ir::kernel::{Access, Arg, Kernel, KernelBody};
+use ir::program::{Address, Call, Packed, Part, Port, Program, Step};
+use ir::tensor::{Dtype, Type};
+
+use super::LEVEL;
+
+pub const N: usize = 40;
+
+fn arg(name: &str, high: i64, access: Access) -> Arg {
+    Arg { name: name.into(), low: 0, high, access }
+}
+
+/// `body` runs for each of `n` with the loop's variable; it is given the number of the first free value.
+fn looped(n: i64, values: &[Ty], body: Vec<Stmt>) -> ScalarKernel {
+    let all = [[Ty::Int; 3].as_slice(), values].concat();
+    let set = |to, value| Stmt::Let { to: Value(to), expr: Expr::Int(value) };
+    let body = vec![set(0, 0), set(1, n), Stmt::For { var: Value(2), from: Value(0), to: Value(1), body }];
+    ScalarKernel { values: all, cells: Vec::new(), body }
+}
+
+fn kernels() -> Vec<Kernel> {
+    let i = Value(2);
+    let load = |to, arg, dtype| Stmt::Let { to: Value(to), expr: Expr::Load { arg, dtype, at: i } };
+    let store = |arg, dtype, value| Stmt::Store { arg, dtype, at: i, value: Value(value) };
+    let f32s = Dtype::F32;
+    let scale = vec![
+        load(3, 0, f32s),
+        load(4, 1, f32s),
+        Stmt::Let { to: Value(5), expr: Expr::Binary(Binary::Mul, Value(3), Value(4)) },
+        store(3, f32s, 5),
+        load(6, 3, f32s),
+        store(2, f32s, 6),
+    ];
+    let next = vec![
+        load(3, 0, Dtype::I64),
+        Stmt::Let { to: Value(4), expr: Expr::Require { value: Value(3), below: N as i64, status: 4 } },
+        Stmt::Let { to: Value(5), expr: Expr::Int(1) },
+        Stmt::Let { to: Value(6), expr: Expr::Binary(Binary::IAdd, Value(4), Value(5)) },
+        store(1, Dtype::I64, 6),
+    ];
+    let copy = vec![load(3, 0, f32s), store(1, f32s, 3)];
+    let kernel = |name: &str, args, scalar| Kernel { name: name.into(), args, body: KernelBody::Scalar(scalar) };
+    use Access::{Read, ReadWrite, Write};
+    vec![
+        kernel(
+            "scale",
+            vec![arg("x", 32, Read), arg("c", 32, Read), arg("out", 32, Write), arg("scratch", 32, ReadWrite)],
+            looped(8, &[Ty::F32; 4], scale),
+        ),
+        kernel("next", vec![arg("index", 8, Read), arg("z", 8, Write)], looped(1, &[Ty::Int; 4], next)),
+        kernel("copy", vec![arg("from", 4, Read), arg("to", 4, Write)], looped(1, &[Ty::F32], copy)),
+    ]
+}
+
+/// `c[i] = factor * (i + 1)`.
+pub fn program(factor: f32) -> Program {
+    let port = |name: &str, dtype: Dtype, n: usize| {
+        let ty = Type::of(dtype, &[n]);
+        Port { name: name.into(), bytes: (n * dtype.bytes()) as u64, ty }
+    };
+    let constant = |bytes: Vec<u8>| Packed { align: 32, parts: vec![Part::Bytes(bytes.into())] };
+    let c = (0..N).flat_map(|i| (factor * (i + 1) as f32).to_le_bytes()).collect();
+    let arena = |offset| Address::Arena { offset: 64 + offset };
+    let scale = (0..5).map(|i| Call {
+        kernel: 0,
+        args: vec![
+            Address::Input { index: 0, offset: 32 * i },
+            Address::Constant { index: 1, offset: 32 * i },
+            arena(32 * i),
+            Address::Scratch { offset: 64 },
+        ],
+    });
+    let next = (0..5)
+        .map(|i| Call { kernel: 1, args: vec![Address::Input { index: 1, offset: 8 * i }, Address::Output { index: 1, offset: 8 * i }] });
+    let copy = |from: u64, to: u64| Call { kernel: 2, args: vec![arena(4 * from), Address::Output { index: 0, offset: 4 * to }] };
+    let mut transpose: Vec<Call> = (0..8).flat_map(|a| (0..5).map(move |b| copy(b * 8 + a, a * 5 + b))).collect();
+    // some once more, out of step
+    transpose.insert(0, copy(0, 0));
+    transpose.insert(1, copy(39, 39));
+    transpose.push(copy(8, 1));
+    let step = |what: &str, calls| Step { calls, what: what.into(), names: Vec::new(), macs: 0 };
+    Program {
+        inputs: vec![port("x", Dtype::F32, N), port("index", Dtype::I64, 5)],
+        outputs: vec![port("y", Dtype::F32, N), port("z", Dtype::I64, 5)],
+        kernels: kernels(),
+        constants: vec![constant(vec![7; 32]), constant(c)],
+        steps: vec![
+            step("scale", scale.collect()),
+            step("next", next.collect()),
+            step("first", vec![copy(0, 0)]),
+            step("transpose", transpose),
+        ],
+        arena_bytes: 256,
+        arena_align: 64,
+        worker_bytes: 96,
+        plan: Vec::new(),
+    }
+}
+
+/// What the model gives for `x` and `index`.
+pub fn expected(factor: f32, x: &[f32], index: &[i64]) -> (Vec<f32>, Vec<i64>) {
+    let scaled: Vec<f32> = x.iter().enumerate().map(|(i, x)| x * (factor * (i + 1) as f32)).collect();
+    let y = (0..N).map(|i| scaled[i % 5 * 8 + i / 5]).collect();
+    (y, index.iter().map(|i| i + 1).collect())
+}
+
+/// All symbols of the model with two levels, but the stub `cpu`. Level `x86-64-v3` has the factor 1, `x86-64-v4` the factor 2.
+pub fn symbols(name: &str, cpu: &str, weights_in_file: bool, free_symbols: &[(i64, i64)]) -> (Vec<Symbol>, Memory, Pool) {
+    let target = Target::new(artifact::Machine::X86_64);
+    let programs = [program(1.0), program(2.0)];
+    let pool = Pool::new(&programs);
+    let mut symbols = Vec::new();
+    let mut names = Vec::new();
+    // the levels share their kernels
+    for kernel in &programs[0].kernels {
+        let KernelBody::Scalar(scalar) = &kernel.body else { unreachable!() };
+        names.push(format!("{name}.{}", kernel.name));
+        let symbol = clif::scalar_kernel(&target, names.last().expect("one"), kernel.args.len(), scalar, &LEVEL);
+        symbols.push(symbol.expect("small enough"));
+    }
+    let place = format!("{name}.weights");
+    let level = |i: usize, name, mask| Level { program: &programs[i], name, mask, kernels: &names, constants: &pool.offsets[i] };
+    let levels = [level(0, "x86-64-v3", 0b011), level(1, "x86-64-v4", 0b101)];
+    let weights = if weights_in_file { Weights::Caller } else { Weights::Symbol(&place) };
+    let entry = Entry { name, cpu, levels: &levels, weights, free_symbols };
+    symbols.extend(clif::entry(&target, &entry).expect("small enough"));
+    if !weights_in_file {
+        symbols.push(Symbol::constant(&place, clif::WEIGHTS_ALIGN, pool.content()));
+    }
+    (symbols, Memory::of(&programs), pool)
+}
+
+/// The bytes of the weights.
+pub fn weights(pool: &Pool) -> Vec<u8> {
+    let mut all = Vec::new();
+    match pool.content() {
+        Content::Bytes(bytes) => all = bytes,
+        Content::Lazy { write, .. } => write(&mut |bytes| all.extend_from_slice(bytes)),
+    }
+    all
+}
