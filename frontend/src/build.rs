@@ -16,7 +16,7 @@ use crate::Limits;
 #[derive(Clone, Debug)]
 pub struct Value {
     pub ty: Type,
-    /// Absent where the elements are known as dimensions only, some of them symbolic.
+    /// Absent as long as the elements are known as dimensions only, some of them symbolic.
     pub node: Option<NodeId>,
     /// The elements of an integer list or scalar that holds symbolic dimensions.
     pub dims: Option<Rc<[Dim]>>,
@@ -68,7 +68,7 @@ impl<'o> Build<'o> {
     /// Adds a node. Fault: operands that do not fit, a result above the limits, or an operand that is only
     /// known when the model runs.
     pub fn add(&mut self, op: Op, operands: &[&Value]) -> Result<Value, Fault> {
-        let ids = operands.iter().map(|v| node_of(v)).collect::<Result<Vec<_>, _>>()?;
+        let ids = operands.iter().map(|v| self.node_of(v)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<&Type> = operands.iter().map(|v| &v.ty).collect();
         let ty = ir::graph::infer::infer(&op, &types)?;
         self.fits(&ty)?;
@@ -77,6 +77,32 @@ impl<'o> Build<'o> {
         }
         let id = self.graph.add(op, &ids, &self.names)?;
         Ok(Value { ty, node: Some(id), dims: None })
+    }
+
+    /// The node of a value. Dimensions that are used as data are counted: so many ones, summed.
+    /// Fault: a dimension that may be negative.
+    pub fn node_of(&mut self, value: &Value) -> Result<NodeId, Fault> {
+        if let Some(node) = value.node {
+            return Ok(node);
+        }
+        let dims = value.dims.clone().expect("a value has a node or is made of dimensions");
+        let mut counted = Vec::with_capacity(dims.len());
+        for d in dims.iter() {
+            counted.push(match d.fixed() {
+                Some(n) => self.ints(&[n]),
+                None if d.bounds(&self.graph.symbols).0 >= 0 => {
+                    let ones = self.fill(Dtype::I64, 1.0, std::slice::from_ref(d))?;
+                    self.reduce(&ones, ReduceKind::Sum, &[0])?
+                }
+                None => {
+                    return Err(Fault::unsupported(format!("it uses the dimension {d} as data, which may be negative"))
+                        .help("fix the named dimensions with --dim NAME=SIZE"));
+                }
+            });
+        }
+        let list = self.concat(&counted.iter().collect::<Vec<_>>(), 0)?;
+        let list = self.reshape(&list, value.ty.shape.clone())?;
+        Ok(list.node.expect("it was just made of nodes"))
     }
 
     /// Fault: more axes or bytes than the limits.
@@ -110,6 +136,14 @@ impl<'o> Build<'o> {
     /// The constant that a value is, without folding anything.
     pub fn as_const(&self, value: &Value) -> Option<&Tensor> {
         self.graph.as_const(value.node?)
+    }
+
+    /// A view of the constant `source`, which keeps its names.
+    fn view(&mut self, source: &Value, tensor: Tensor) -> Value {
+        let names = source.node.map_or_else(Vec::new, |id| self.graph.node(id).names.clone());
+        let ty = tensor.ty();
+        let id = self.graph.constant(tensor, &names);
+        Value { ty, node: Some(id), dims: None }
     }
 
     pub fn scalar(&mut self, literal: Literal) -> Value {
@@ -183,7 +217,7 @@ impl<'o> Build<'o> {
         {
             self.fits(&Type::new(value.dtype(), shape))?;
             let view = tensor.reshape(&sizes);
-            return Ok(self.constant(view));
+            return Ok(self.view(value, view));
         }
         self.add(Op::Reshape { shape }, &[value])
     }
@@ -194,7 +228,7 @@ impl<'o> Build<'o> {
         }
         if let Some(tensor) = self.as_const(value) {
             let view = tensor.permute(perm);
-            return Ok(self.constant(view));
+            return Ok(self.view(value, view));
         }
         self.add(Op::Transpose { perm: perm.to_vec() }, &[value])
     }
@@ -226,7 +260,7 @@ impl<'o> Build<'o> {
         {
             let step: Vec<isize> = step.iter().map(|&s| s as isize).collect();
             let view = tensor.slice(&start, &step, &size);
-            return Ok(self.constant(view));
+            return Ok(self.view(value, view));
         }
         self.add(op, &[value])
     }
@@ -265,7 +299,7 @@ impl<'o> Build<'o> {
             && let Some(sizes) = dim::fixed(shape)
         {
             let view = tensor.expand(&sizes);
-            return Ok(self.constant(view));
+            return Ok(self.view(value, view));
         }
         self.add(op, &[value])
     }
@@ -283,15 +317,6 @@ impl<'o> Build<'o> {
     pub fn dot(&mut self, a: &Value, b: &Value) -> Result<Value, Fault> {
         self.add(Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() }, &[a, b])
     }
-}
-
-/// The node of a value. Fault: it only exists as dimensions.
-fn node_of(value: &Value) -> Result<NodeId, Fault> {
-    value.node.ok_or_else(|| {
-        let dims: Vec<String> = value.dims.iter().flat_map(|d| d.iter()).map(|d| d.to_string()).collect();
-        Fault::unsupported(format!("it uses the dimensions {} as data", dims.join(", ")))
-            .help("fix the named dimensions with --dim NAME=SIZE")
-    })
 }
 
 /// A body from a text of ours; `:T` in it stands for `dtype`.

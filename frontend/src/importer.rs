@@ -276,13 +276,10 @@ impl<'m, 'o> Importer<'m, 'o> {
                         Some(_) => signature::dtype(info).and_then(|_| signature::agrees(&signature::declared(info), &value.ty)),
                         None => Ok(()),
                     };
-                    match (agrees, value.node) {
-                        (Err(fault), _) => self.fault(fault.at(name)),
-                        (Ok(()), Some(node)) => outputs.push((name.to_string(), node)),
-                        (Ok(()), None) => {
-                            let text = "it is computed from dimensions that are not fixed";
-                            self.fault(Fault::unsupported(text).at(name).help("fix them with --dim NAME=SIZE"));
-                        }
+                    self.build.names = vec![name.into()];
+                    match agrees.and_then(|()| self.build.node_of(value)) {
+                        Ok(node) => outputs.push((name.to_string(), node)),
+                        Err(fault) => self.fault(fault.at(name)),
                     }
                 }
             }

@@ -17,6 +17,9 @@ pub fn import(op: &str, cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
     if op == "Shape" || op == "Size" || !cx.inputs.iter().flatten().any(|v| v.dims.is_some()) {
         return Ok(None);
     }
+    if op == "Where" {
+        return choose(cx);
+    }
     let mut lists = Vec::with_capacity(cx.inputs.len());
     for value in cx.inputs.clone() {
         let Some(value) = value else {
@@ -145,6 +148,22 @@ pub fn import(op: &str, cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
         }
         _ => return Ok(None),
     };
+    Ok(Some(vec![value(cx, list, rank)]))
+}
+
+/// `Where` with a condition that is known and dimensions to choose from.
+fn choose(cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
+    let values = cx.all()?;
+    let Some(condition) = cx.known(&values[0]) else { return Ok(None) };
+    let (Some(yes), Some(no)) = (cx.known_dims(&values[1]), cx.known_dims(&values[2])) else { return Ok(None) };
+    let condition = condition.to_i64s();
+    let length = condition.len().max(yes.len()).max(no.len());
+    if length > LONGEST || [condition.len(), yes.len(), no.len()].iter().any(|n| ![1, length].contains(n)) {
+        return Ok(None);
+    }
+    let pick = |i: usize| if condition[i % condition.len()] != 0 { yes[i % yes.len()].clone() } else { no[i % no.len()].clone() };
+    let rank = values.iter().map(Value::rank).max().unwrap_or(0);
+    let list = (0..length).map(pick).collect();
     Ok(Some(vec![value(cx, list, rank)]))
 }
 

@@ -55,6 +55,14 @@ pub fn gather_elements(cx: &mut Cx) -> Made {
     are_indices(&indices)?;
     must_be(indices.rank() == x.rank(), &format!("indices have as many axes as {}", x.ty), &indices)?;
     in_range(cx, &indices, &x.shape()[at].clone())?;
+    if (0..x.rank()).all(|i| i == at || indices.shape()[i] == one()) {
+        let mut line = x;
+        for axis in (0..line.rank()).filter(|i| *i != at) {
+            line = cx.part(&line, axis, Dim::from(0i64), one())?;
+        }
+        let places = cx.reshape(&indices, vec![indices.shape()[at].clone()])?;
+        return Ok(vec![cx.gather(&line, &places, at)?]);
+    }
     let (sizes, wanted) = (x.sizes()?, indices.sizes()?);
     let fits = (0..sizes.len()).all(|i| i == at || wanted[i] <= sizes[i]);
     must_be(fits, &format!("indices are no larger than {} outside axis {at}", x.ty), &indices)?;
