@@ -191,7 +191,9 @@ impl<'a> Lexer<'a> {
 
     pub fn natural(&mut self) -> Result<usize, ParseError> {
         let text = self.number()?;
-        text.parse().map_err(|_| self.error(format!("`{text}` is not a natural number")))
+        // sizes are counted in 63 bits everywhere
+        let small = text.parse().ok().filter(|&n: &usize| i64::try_from(n).is_ok());
+        small.ok_or_else(|| self.error(format!("`{text}` is not a natural number")))
     }
 
     pub fn hex(&mut self) -> Result<u64, ParseError> {

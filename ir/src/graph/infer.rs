@@ -69,7 +69,7 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
                     return fail(&format!("the step of axis {axis} is 0"));
                 }
                 if let (Some(s), Some(n), Some(whole)) = (start[axis].fixed(), size[axis].fixed(), types[0].shape[axis].fixed()) {
-                    let last = (n - 1).checked_mul(step[axis]).and_then(|d| d.checked_add(s));
+                    let last = n.checked_sub(1).and_then(|k| k.checked_mul(step[axis])).and_then(|d| d.checked_add(s));
                     let fits = |i: i64| (0..whole).contains(&i);
                     if n < 0 || (n > 0 && !(fits(s) && last.is_some_and(fits))) {
                         return fail(&format!("the slice leaves axis {axis}"));
@@ -243,8 +243,8 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
 
 /// Result extent of a window of `size` over `extent`; `None` when it does not fit once.
 fn windows(extent: Dim, size: i64, stride: usize, dilation: usize, low: i64, high: i64) -> Option<Dim> {
-    let span = dilation as i64 * (size - 1) + 1;
-    let room = extent + Dim::from(low + high - span);
+    let span = i64::try_from(dilation).ok()?.checked_mul(size.checked_sub(1)?)?.checked_add(1)?;
+    let room = extent + Dim::from(low.checked_add(high)?.checked_sub(span)?);
     match room.fixed() {
         Some(r) if r < 0 => None,
         _ => Some(room.floor_div(stride as i64) + Dim::from(1i64)),

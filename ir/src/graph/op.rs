@@ -11,11 +11,18 @@ use crate::tensor::{Tensor, Type};
 use crate::text::{Lexer, ParseError};
 
 macro_rules! operators {
-    ($($(#[$doc:meta])* $variant:ident $mnemonic:literal $low:literal .. $high:tt { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* };)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident $mnemonic:literal $low:literal .. $high:tt { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* };)*) => {
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Op { $($(#[$doc])* $variant { $($(#[$fdoc])* $field: $ty),* },)* }
+        pub enum Op { $($(#[doc = $doc])* $variant { $($(#[$fdoc])* $field: $ty),* },)* }
 
         impl Op {
+            /// The table itself, for documents and completions.
+            pub const TABLE: &[Row] = &[$(Row {
+                mnemonic: $mnemonic,
+                arity: ($low, operators!(@high $high)),
+                attributes: &[$((stringify!($field), stringify!($ty))),*],
+                doc: concat!($($doc),*),
+            },)*];
             /// Every mnemonic, in the order of the table.
             pub const MNEMONICS: &[&str] = &[$($mnemonic,)*];
 
@@ -47,6 +54,17 @@ macro_rules! operators {
     };
     (@high any) => { None };
     (@high $n:literal) => { Some($n) };
+}
+
+/// What the table says of one operator.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub mnemonic: &'static str,
+    /// Fewest and most operands.
+    pub arity: (usize, Option<usize>),
+    /// Names and Rust types.
+    pub attributes: &'static [(&'static str, &'static str)],
+    pub doc: &'static str,
 }
 
 operators! {
@@ -115,6 +133,8 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
         impl $name {
+            /// Every word, in the order of the variants.
+            pub const WORDS: &[&str] = &[$($word),*];
             pub fn word(self) -> &'static str {
                 match self { $($name::$variant => $word),* }
             }

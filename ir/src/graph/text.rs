@@ -286,6 +286,9 @@ fn parse_elements(lexer: &mut Lexer, ty: &Type, constants: &dyn Fn(u64) -> Optio
     }
     if lexer.eat("random") {
         let seed = lexer.natural()?;
+        if elements > 1 << 28 {
+            return Err(lexer.error("that many random elements are not for a test"));
+        }
         return Ok(random(ty.dtype, &shape, seed as u64));
     }
     if lexer.eat("splat") {
