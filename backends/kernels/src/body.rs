@@ -91,6 +91,16 @@ impl<'a> Emitter<'a> {
         Emitter { facts, cache: Vec::new(), reserve: 6 }
     }
 
+    /// One that finds these constants in their registers.
+    pub fn keeping(facts: &'a Facts, kept: Vec<(u32, V)>) -> Emitter<'a> {
+        Emitter { cache: kept, ..Emitter::new(facts) }
+    }
+
+    /// The constants in registers by now.
+    pub fn kept(&self) -> &[(u32, V)] {
+        &self.cache
+    }
+
     /// Gives the registers of kept constants back.
     pub fn finish(self, pool: &mut Pool) {
         for (_, v) in self.cache {

@@ -7,7 +7,7 @@ mod folds;
 mod gather;
 mod moves;
 mod products;
-mod resize;
+pub(crate) mod resize;
 mod terms;
 mod writer;
 

@@ -13,8 +13,17 @@ pub mod depthwise;
 pub mod dot;
 pub mod generic;
 pub mod math;
+pub mod nest;
+pub mod norm;
+pub mod pieces;
 pub mod place;
+pub mod pointwise;
+pub mod reduce;
+pub mod resize;
+pub mod softmax;
+pub mod sweep;
 pub mod tile;
+pub mod window;
 
 use build::{Builder, Pointer};
 use ir::graph::op::Op;
@@ -181,16 +190,32 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
             true => Ok(()),
             false => generic::lower(&job, builder),
         },
-        Op::Input { .. }
-        | Op::Const { .. }
-        | Op::Gather { .. }
-        | Op::Map { .. }
-        | Op::Window { .. }
-        | Op::Reduce { .. }
-        | Op::ArgReduce { .. }
-        | Op::Cumulate { .. }
-        | Op::Softmax { .. }
-        | Op::Norm { .. }
-        | Op::Resize { .. } => generic::lower(&job, builder),
+        Op::Map { .. } => match pointwise::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Window { .. } => match window::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Reduce { .. } => match reduce::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Softmax { .. } => match softmax::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Norm { .. } => match norm::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Resize { .. } => match resize::lower(&job, builder) {
+            true => Ok(()),
+            false => generic::lower(&job, builder),
+        },
+        Op::Input { .. } | Op::Const { .. } | Op::Gather { .. } | Op::ArgReduce { .. } | Op::Cumulate { .. } => {
+            generic::lower(&job, builder)
+        }
     }
 }

@@ -23,15 +23,15 @@ struct Axis {
 }
 
 /// What every element of the result's axis is made of.
-struct Taps {
-    axis: usize,
+pub(crate) struct Taps {
+    pub axis: usize,
     /// Taps of each element.
-    count: usize,
+    pub count: usize,
     /// Source positions, `count` for each element.
-    positions: Vec<i32>,
-    weights: Vec<f64>,
+    pub positions: Vec<i32>,
+    pub weights: Vec<f64>,
     /// Elements outside the region that is cropped to.
-    outside: Vec<bool>,
+    pub outside: Vec<bool>,
 }
 
 impl Axis {
@@ -262,6 +262,13 @@ fn taps(job: &Job, scale: &[Real], roi: &[Real], op: &Sampling) -> Vec<Taps> {
         Axis { axis: i, extent: from[i], size: job.shape[i], scale: scale[i].0, roi }
     };
     (0..rank).map(axis).filter(|a| !a.is_identity()).map(|a| a.taps(op)).collect()
+}
+
+/// The axes that a resize changes: what each of their elements is made of.
+pub(crate) fn sources(job: &Job) -> Vec<Taps> {
+    let Op::Resize { mode, coordinate, scale, roi, antialias, exclude_outside, .. } = job.op else { unreachable!("called for resize") };
+    let op = Sampling { mode: *mode, coordinate: *coordinate, antialias: *antialias, exclude_outside: *exclude_outside };
+    taps(job, scale, roi, &op)
 }
 
 fn unsigned(dtype: Dtype) -> Dtype {

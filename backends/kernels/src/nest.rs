@@ -1,0 +1,402 @@
+//! Loop nests over memory: the axes of an operator, and how many bytes every operand moves along each of them.
+//! Axes that all operands walk alike become one, operands that walk together share a pointer, constants are laid
+//! out side by side when the kernel is called. What is computed inside a nest, it does not know.
+
+use crate::body::{Param, Pressure, is_vector};
+use crate::build::{BufferId, Builder, Home, Pointer};
+use crate::place::{Place, dense_strides};
+use crate::tile::{Pool, Writer, arg, at, kernel};
+use crate::{Source, Where, math};
+use ir::Dtype;
+use ir::kernel::tile::{At, P, Stmt};
+use ir::kernel::{Access, Facts};
+use ir::program::{Packed, Part};
+use ir::scalar::{self, Body, Literal};
+use ir::tensor::Tensor;
+
+/// Pointers that a tile kernel may be given.
+pub const MOST_POINTERS: usize = 6;
+
+/// Where a stream's elements come from.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// `offset` bytes into the buffer.
+    Memory { buffer: BufferId, offset: i64 },
+    /// Dense, laid out when the kernel is called.
+    Constant(Tensor),
+    /// So many bytes of the worker's scratch.
+    Scratch(u64),
+}
+
+/// An operand in memory: four bytes an element.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    name: &'static str,
+    origin: Origin,
+    access: Access,
+    /// Bytes from one element to the next along each axis.
+    steps: Vec<i64>,
+    /// Bytes touched around the first element, where that is not what the axes say.
+    reach: Option<(i64, i64)>,
+    /// Bytes touched before and behind what the axes say.
+    beyond: (i64, i64),
+}
+
+impl Stream {
+    /// An operand, broadcast to `shape`.
+    pub fn read(name: &'static str, source: &Source, shape: &[usize]) -> Stream {
+        let (origin, strides) = match &source.at {
+            Where::Constant(tensor) => {
+                let dense = Place { buffer: BufferId(0), offset: 0, strides: dense_strides(&source.shape) };
+                (Origin::Constant((*tensor).clone()), dense.expand(&source.shape, shape).strides)
+            }
+            Where::Place(place) => {
+                let offset = place.byte_offset(source.dtype);
+                (Origin::Memory { buffer: place.buffer, offset }, place.expand(&source.shape, shape).strides)
+            }
+        };
+        Stream { name, origin, access: Access::Read, steps: strides.iter().map(|s| s * 4).collect(), reach: None, beyond: (0, 0) }
+    }
+
+    /// The result; read again by some.
+    pub fn write(name: &'static str, place: &Place) -> Stream {
+        let origin = Origin::Memory { buffer: place.buffer, offset: place.offset * 4 };
+        Stream { name, origin, access: Access::ReadWrite, steps: place.strides.iter().map(|s| s * 4).collect(), reach: None, beyond: (0, 0) }
+    }
+
+    /// A constant that stays where it is.
+    pub fn still(name: &'static str, tensor: Tensor, rank: usize) -> Stream {
+        let reach = Some((0, tensor.elements() as i64 * 4));
+        Stream { name, origin: Origin::Constant(tensor), access: Access::Read, steps: vec![0; rank], reach, beyond: (0, 0) }
+    }
+
+    /// The same elements for every index of the axes that `drop` names.
+    pub fn without(mut self, drop: &[bool]) -> Stream {
+        self.steps.iter_mut().zip(drop).filter(|(_, d)| **d).for_each(|(s, _)| *s = 0);
+        self
+    }
+
+    /// Moving so many bytes per axis instead, within `reach` bytes around the first element.
+    pub fn moving(self, steps: Vec<i64>, reach: (i64, i64)) -> Stream {
+        Stream { steps, reach: Some(reach), ..self }
+    }
+
+    /// Touching so many bytes before and behind what its axes reach.
+    pub fn stretched(self, low: i64, high: i64) -> Stream {
+        Stream { beyond: (low, high), ..self }
+    }
+
+    pub fn read_only(self) -> Stream {
+        Stream { access: Access::Read, ..self }
+    }
+
+    /// With one more axis, along which it stays where it is.
+    pub fn with_axis(mut self, at: usize) -> Stream {
+        self.steps.insert(at, 0);
+        self
+    }
+
+    fn buffer(&self) -> Option<BufferId> {
+        match self.origin {
+            Origin::Memory { buffer, .. } => Some(buffer),
+            Origin::Constant(_) | Origin::Scratch(_) => None,
+        }
+    }
+
+    /// Bytes touched around the first element.
+    fn range(&self, counts: &[usize]) -> (i64, i64) {
+        self.reach.unwrap_or_else(|| {
+            self.steps.iter().zip(counts).fold((self.beyond.0, self.beyond.1 + 4), |(low, high), (&step, &count)| {
+                let end = (count as i64 - 1) * step;
+                (low + end.min(0), high + end.max(0))
+            })
+        })
+    }
+}
+
+/// An operand by number, in the order they were given.
+pub type StreamId = usize;
+
+/// So many steps along axes.
+pub type Moves<'a> = &'a [(usize, i64)];
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Nest {
+    pub counts: Vec<usize>,
+    /// Whether an axis belongs to those that the operator works along.
+    pub along: Vec<bool>,
+    streams: Vec<Stream>,
+    /// For each stream its pointer, and the bytes from there.
+    lines: Vec<(usize, i64)>,
+    /// The first stream of each pointer.
+    leaders: Vec<StreamId>,
+}
+
+impl Nest {
+    /// Axes of size 1 go; neighbours that every stream walks as one become one, if both are `along` or neither.
+    pub fn new(shape: &[usize], along: &[bool], streams: Vec<Stream>) -> Nest {
+        let mut axes: Vec<usize> = (0..shape.len()).filter(|&i| shape[i] != 1).collect();
+        let mut counts = shape.to_vec();
+        let mut i = axes.len();
+        while i > 1 {
+            i -= 1;
+            let (outer, inner) = (axes[i - 1], axes[i]);
+            let joins = |s: &Stream| s.steps[outer] == s.steps[inner] * counts[inner] as i64;
+            if along[outer] == along[inner] && streams.iter().all(joins) {
+                counts[inner] *= counts[outer];
+                axes.remove(i - 1);
+            }
+        }
+        let mut nest = Nest {
+            counts: axes.iter().map(|&i| counts[i]).collect(),
+            along: axes.iter().map(|&i| along[i]).collect(),
+            streams: streams.into_iter().map(|s| Stream { steps: axes.iter().map(|&i| s.steps[i]).collect(), ..s }).collect(),
+            lines: Vec::new(),
+            leaders: Vec::new(),
+        };
+        if axes.is_empty() {
+            nest.counts.push(1);
+            nest.along.push(false);
+            nest.streams.iter_mut().for_each(|s| s.steps.push(4));
+        }
+        nest.assign();
+        nest
+    }
+
+    /// All axes as they are.
+    pub fn plain(counts: &[usize], streams: Vec<Stream>) -> Nest {
+        let mut nest =
+            Nest { counts: counts.to_vec(), along: vec![false; counts.len()], streams, lines: Vec::new(), leaders: Vec::new() };
+        nest.assign();
+        nest
+    }
+
+    /// Pointers for streams that have none yet.
+    fn assign(&mut self) {
+        for id in self.lines.len()..self.streams.len() {
+            let stream = &self.streams[id];
+            let found = self.leaders.iter().enumerate().find_map(|(line, &leader)| {
+                let other = &self.streams[leader];
+                if other.steps != stream.steps {
+                    return None;
+                }
+                match (&other.origin, &stream.origin) {
+                    (Origin::Memory { buffer: a, offset: from }, Origin::Memory { buffer: b, offset: to }) => {
+                        let apart = to - from;
+                        (a == b && apart.abs() < 1 << 28).then_some((line, apart))
+                    }
+                    (Origin::Constant(_), Origin::Constant(_)) => Some((line, self.constant_bytes(line))),
+                    _ => None,
+                }
+            });
+            match found {
+                Some(line) => self.lines.push(line),
+                None => {
+                    self.lines.push((self.leaders.len(), 0));
+                    self.leaders.push(id);
+                }
+            }
+        }
+    }
+
+    /// Bytes of the constants behind a pointer so far, up to the next cache line.
+    fn constant_bytes(&self, line: usize) -> i64 {
+        let bytes = |s: &Stream| match &s.origin {
+            Origin::Constant(tensor) => (tensor.elements() as i64 * 4 + 63) / 64 * 64,
+            Origin::Memory { .. } | Origin::Scratch(_) => 0,
+        };
+        self.streams.iter().zip(&self.lines).filter(|(_, l)| l.0 == line).map(|(s, _)| bytes(s)).sum()
+    }
+
+    /// Scratch of the worker, as one more stream.
+    pub fn scratch(&mut self, bytes: usize) -> StreamId {
+        let steps = vec![0; self.counts.len()];
+        let origin = Origin::Scratch(bytes as u64);
+        self.streams.push(Stream { name: "strip", origin, access: Access::ReadWrite, steps, reach: Some((0, bytes as i64)), beyond: (0, 0) });
+        self.assign();
+        self.streams.len() - 1
+    }
+
+    /// Pointers taken.
+    pub fn pointers(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// The innermost axis.
+    pub fn lane(&self) -> usize {
+        self.counts.len() - 1
+    }
+
+    pub fn step(&self, stream: StreamId, axis: usize) -> i64 {
+        self.streams[stream].steps[axis]
+    }
+
+    /// Whether two streams may touch the same memory.
+    pub fn shares_buffer(&self, a: StreamId, b: StreamId) -> bool {
+        self.streams[a].buffer().is_some_and(|buffer| self.streams[b].buffer() == Some(buffer))
+    }
+
+    /// The element of `stream` that is so many steps away from where the pointers are.
+    pub fn at(&self, stream: StreamId, moves: Moves) -> At {
+        let (line, base) = self.lines[stream];
+        let steps = &self.streams[stream].steps;
+        at(P(line as u8), base + moves.iter().map(|&(axis, times)| steps[axis] * times).sum::<i64>())
+    }
+
+    /// As a parameter of a body: a vector along the innermost axis, or one element for all lanes.
+    pub fn param(&self, stream: StreamId, moves: Moves, lanes: u8, pool: &mut Pool, w: &mut Writer) -> Result<Param, Pressure> {
+        let at = self.at(stream, moves);
+        match self.step(stream, self.lane()) {
+            4 => Ok(Param::Memory(at)),
+            0 => Ok(Param::Splat(at)),
+            stride => {
+                let to = pool.take().ok_or(Pressure)?;
+                let stride = i32::try_from(stride).expect("one lane is within displacements of the next");
+                w.push(Stmt::Gather { to, at, stride, lanes });
+                Ok(Param::Owned(to))
+            }
+        }
+    }
+
+    /// Whether [`Nest::param`] takes a register for it.
+    pub fn gathers(&self, stream: StreamId) -> bool {
+        !matches!(self.step(stream, self.lane()), 0 | 4)
+    }
+
+    /// Moves every pointer.
+    pub fn shift(&self, w: &mut Writer, moves: Moves) {
+        for (line, &leader) in self.leaders.iter().enumerate() {
+            let steps = &self.streams[leader].steps;
+            w.advance(P(line as u8), moves.iter().map(|&(axis, times)| steps[axis] * times).sum());
+        }
+    }
+
+    /// Loops over `axes`, outermost first, around `inside`, which may leave the pointers moved if it says how far.
+    /// They end where they began.
+    pub fn over(&self, w: &mut Writer, axes: &[usize], inside: &mut dyn FnMut(&mut Writer) -> Vec<(usize, i64)>) {
+        let moved = self.open(w, axes, inside);
+        self.shift(w, &back(&moved));
+    }
+
+    /// The same; the pointers end where the result says.
+    pub fn open(
+        &self,
+        w: &mut Writer,
+        axes: &[usize],
+        inside: &mut dyn FnMut(&mut Writer) -> Vec<(usize, i64)>,
+    ) -> Vec<(usize, i64)> {
+        let Some((&axis, rest)) = axes.split_first() else { return inside(w) };
+        if self.counts[axis] == 1 {
+            return self.open(w, rest, inside);
+        }
+        w.repeat(self.counts[axis], |w| {
+            let mut moves = back(&self.open(w, rest, inside));
+            moves.push((axis, 1));
+            self.shift(w, &moves);
+        });
+        vec![(axis, self.counts[axis] as i64)]
+    }
+
+    /// Lays out constants and calls the kernel.
+    pub fn call(&self, name: impl Into<String>, w: Writer, builder: &mut Builder, macs: u64) {
+        let (mut args, mut pointers) = (Vec::new(), Vec::new());
+        for (line, &leader) in self.leaders.iter().enumerate() {
+            let mine = || self.streams.iter().zip(&self.lines).filter(move |(_, l)| l.0 == line);
+            let (mut low, mut high, mut access) = (0, 0, Access::Read);
+            for (stream, (_, base)) in mine() {
+                let range = stream.range(&self.counts);
+                (low, high) = (low.min(base + range.0), high.max(base + range.1));
+                if stream.access != Access::Read {
+                    access = stream.access;
+                }
+            }
+            args.push(arg(self.streams[leader].name, access, low, high));
+            pointers.push(match &self.streams[leader].origin {
+                Origin::Memory { buffer, offset } => Pointer { buffer: *buffer, offset: *offset },
+                Origin::Scratch(bytes) => Pointer { buffer: builder.buffer("strip", Home::Scratch, *bytes), offset: 0 },
+                Origin::Constant(_) => {
+                    let mut parts = Vec::new();
+                    for (stream, (_, base)) in mine() {
+                        let have: u64 = parts.iter().map(Part::bytes).sum();
+                        if *base as u64 > have {
+                            parts.push(Part::Fill { bytes: *base as u64 - have });
+                        }
+                        if let Origin::Constant(tensor) = &stream.origin {
+                            parts.push(row_major(tensor));
+                        }
+                    }
+                    Pointer { buffer: builder.constant(Packed { align: 64, parts }), offset: 0 }
+                }
+            });
+        }
+        builder.call(kernel(name, args, w), &pointers, macs);
+    }
+}
+
+fn row_major(tensor: &Tensor) -> Part {
+    let padded = tensor.shape().to_vec();
+    Part::Layout {
+        source: tensor.clone(),
+        split: padded.iter().map(|&n| vec![n]).collect(),
+        order: (0..padded.len()).collect(),
+        padded,
+    }
+}
+
+fn back(moves: Moves) -> Vec<(usize, i64)> {
+    moves.iter().map(|&(axis, times)| (axis, -times)).collect()
+}
+
+/// A body with its operands in memory.
+pub struct Bound {
+    /// Expanded to primitive terms. Its own parameters come first, then one for each of `streams`.
+    pub body: Body,
+    pub types: Vec<Dtype>,
+    pub streams: Vec<Stream>,
+}
+
+/// Binds the operands behind the first `own` parameters, broadcast to `shape`: constants of one value become
+/// literals, an operand that is given twice is read once. `None` when the body is not one for vectors.
+pub fn bind(own: &[Dtype], operands: &[Source], body: &Body, shape: &[usize], facts: &Facts) -> Option<Bound> {
+    let mut out = Body { params: own.len() as u8, terms: Vec::new(), result: scalar::Arg::Param(0) };
+    let mut binding: Vec<scalar::Arg> = (0..own.len()).map(|i| scalar::Arg::Param(i as u8)).collect();
+    let mut types = own.to_vec();
+    let mut streams: Vec<Stream> = Vec::new();
+    let mut known: Vec<(Place, Dtype, scalar::Arg)> = Vec::new();
+    for operand in operands {
+        if !matches!(operand.dtype, Dtype::F32 | Dtype::I32) {
+            return None;
+        }
+        if let Some(tensor) = operand.constant()
+            && (tensor.is_splat() || tensor.elements() == 1)
+        {
+            let rank = tensor.shape().len();
+            let one = tensor.slice(&vec![0; rank], &vec![1; rank], &vec![1; rank]);
+            binding.push(scalar::Arg::Literal(Literal::from_bytes(tensor.dtype(), &one.bytes())));
+            continue;
+        }
+        if let Where::Place(place) = &operand.at {
+            let place = place.expand(&operand.shape, shape);
+            if let Some((.., before)) = known.iter().find(|(p, d, _)| *p == place && *d == operand.dtype) {
+                binding.push(*before);
+                continue;
+            }
+            known.push((place, operand.dtype, scalar::Arg::Param(out.params)));
+        }
+        streams.push(Stream::read("x", operand, shape));
+        binding.push(scalar::Arg::Param(out.params));
+        types.push(operand.dtype);
+        out.params += 1;
+    }
+    out.result = out.inline(body, &binding);
+    let body = math::expand(&out.without_dead(), &types, facts.fused);
+    is_vector(&body, &types).then_some(Bound { body, types, streams })
+}
+
+/// Appends `op(result, literal)` to a body.
+pub fn then(body: &Body, op: scalar::ScalarOp, literal: f32) -> Body {
+    let mut out = body.clone();
+    out.result = out.push(op, &[body.result, scalar::Arg::Literal(Literal::f32(literal))]);
+    out
+}

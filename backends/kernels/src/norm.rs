@@ -1,0 +1,152 @@
+//! Normalisation of f32 over any axes: layer norm and RMS norm along the lanes, instance norm with channels as
+//! lanes. The mean first, then the squares of what is left (never the difference of two large sums), then the
+//! result with its epilogue, which holds scale and bias.
+
+use crate::Job;
+use crate::body::{Param, Pressure};
+use crate::build::Builder;
+use crate::nest::{self, MOST_POINTERS, Nest, Stream, StreamId};
+use crate::pieces::{Pieces, around};
+use crate::sweep::{self, Sweep, Tile};
+use crate::tile::{Pool, Writer};
+use ir::Dtype;
+use ir::graph::op::Op;
+use ir::kernel::Facts;
+use ir::kernel::tile::{Binary, Operand, Stmt, Unary, V};
+
+const X: StreamId = 0;
+const OUT: StreamId = 1;
+
+/// Emits the norm of `job`, if it is one for vectors: f32, contiguous along the innermost axis.
+pub fn lower(job: &Job, builder: &mut Builder) -> bool {
+    let Op::Norm { axes, epsilon, center, epilogue } = job.op else { return false };
+    let facts = builder.facts;
+    let x = &job.operands[0];
+    if x.dtype != Dtype::F32 || !matches!(job.dtype, Dtype::F32 | Dtype::I32) || x.shape.contains(&0) {
+        return false;
+    }
+    let along: Vec<bool> = (0..x.shape.len()).map(|i| axes.contains(&i)).collect();
+    let Some(bound) = nest::bind(&[Dtype::F32], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
+    let extras = bound.streams.len();
+    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place)];
+    streams.extend(bound.streams);
+    let first = Nest::new(&x.shape, &along, streams.clone());
+    let (lane, lanes) = (first.lane(), facts.lanes());
+    if first.step(X, lane) != 4 || first.step(OUT, lane) != 4 {
+        return false;
+    }
+    let masked = Sweep::new(&first, facts).has_tail() && *center;
+    if masked {
+        streams.push(Stream::still("mask", sweep::mask(facts, first.counts[lane] % lanes, 0), x.shape.len()));
+    }
+    let mut nest = Nest::new(&x.shape, &along, streams);
+    let mut owned = vec![true];
+    owned.extend((2..2 + extras).map(|s| nest.gathers(s)));
+    let (vectors, slots) = match (nest.along[lane], facts.vectors > 16) {
+        (true, _) => (1, 4),
+        (false, true) => (4, 8),
+        (false, false) => (2, 4),
+    };
+    let mut pool = Pool::new(facts);
+    let held: Vec<Option<V>> = (0..2 * vectors).map(|_| pool.take()).collect();
+    let Some(after) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
+    held.into_iter().flatten().for_each(|v| pool.give(v));
+    let strip = (after.scratch() > 0).then(|| nest.scratch(after.scratch()));
+    if nest.pointers() > MOST_POINTERS {
+        return false;
+    }
+    let mask = masked.then_some(2 + extras);
+    let norm = Norm { sweep: Sweep::new(&nest, facts), facts, epsilon: epsilon.0 as f32, center: *center, after, extras, mask, strip };
+    let mut w = Writer::new();
+    let mut done = Ok(());
+    norm.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(norm.tile(tile, pool.clone(), w)));
+    if done.is_err() {
+        return false;
+    }
+    nest.call("norm", w, builder, 0);
+    true
+}
+
+struct Norm<'a> {
+    sweep: Sweep<'a>,
+    facts: &'a Facts,
+    epsilon: f32,
+    center: bool,
+    after: Pieces,
+    extras: usize,
+    mask: Option<StreamId>,
+    strip: Option<StreamId>,
+}
+
+impl<'a> Norm<'a> {
+    fn tile(&self, tile: Tile, mut pool: Pool, w: &mut Writer) -> Result<(), Pressure> {
+        let (nest, facts, sweep) = (self.sweep.nest, self.facts, &self.sweep);
+        let share = (1.0 / sweep.length() as f32).to_bits();
+        let whole = facts.lanes();
+        let load = |w: &mut Writer, visit: &sweep::Visit, pool: &mut Pool| {
+            let to = pool.take().ok_or(Pressure)?;
+            w.push(Stmt::Load { to, at: nest.at(X, &visit.at), lanes: visit.lanes });
+            Ok::<V, Pressure>(to)
+        };
+        let mut means = Vec::new();
+        if self.center {
+            let sums = sweep.accumulators(w, tile, 0, &mut pool)?;
+            sweep.walk(w, tile, &mut |w, visit| {
+                let acc = sums[visit.slot];
+                let x = if facts.menu.memory_operand && visit.lanes as usize == whole {
+                    Operand::Memory(nest.at(X, &visit.at))
+                } else {
+                    Operand::V(load(w, visit, &mut pool.clone())?)
+                };
+                w.binary(Binary::Add, acc, acc, x);
+                Ok(())
+            })?;
+            means = sweep.total(w, tile, sums, Binary::Add, false, &mut pool)?;
+            for &mean in &means {
+                w.binary(Binary::Mul, mean, mean, Operand::Bits(share));
+            }
+        }
+        let squares = sweep.accumulators(w, tile, 0, &mut pool)?;
+        sweep.walk(w, tile, &mut |w, visit| {
+            let mut pool = pool.clone();
+            let d = load(w, visit, &mut pool)?;
+            if self.center {
+                w.binary(Binary::Sub, d, d, Operand::V(means[visit.vector]));
+                if let (true, Some(mask)) = (visit.tail, self.mask) {
+                    sweep.trim(w, d, mask, false, &mut pool)?;
+                }
+            }
+            w.mul_add(squares[visit.slot], d, Operand::V(d));
+            Ok(())
+        })?;
+        let scales = sweep.total(w, tile, squares, Binary::Add, false, &mut pool)?;
+        for &scale in &scales {
+            let one = pool.take().ok_or(Pressure)?;
+            w.binary(Binary::Mul, scale, scale, Operand::Bits(share));
+            w.binary(Binary::Add, scale, scale, Operand::Bits(self.epsilon.to_bits()));
+            w.push(Stmt::Unary { op: Unary::Sqrt, to: scale, a: scale });
+            w.push(Stmt::Set { to: one, bits: 1.0_f32.to_bits() });
+            w.binary(Binary::Div, scale, one, Operand::V(scale));
+            pool.give(one);
+        }
+        let strip = self.strip.map(|s| nest.at(s, &[]));
+        around(facts, &pool, w, &mut |constants, pool, w| {
+            sweep.walk(w, tile, &mut |w, visit| {
+                constants.with(pool, |emitter, pool| {
+                    let v = load(w, visit, pool)?;
+                    if self.center {
+                        w.binary(Binary::Sub, v, v, Operand::V(means[visit.vector]));
+                    }
+                    w.binary(Binary::Mul, v, v, Operand::V(scales[visit.vector]));
+                    let mut params = vec![Param::Owned(v)];
+                    for s in 2..2 + self.extras {
+                        params.push(nest.param(s, &visit.at, visit.lanes, pool, w)?);
+                    }
+                    let from = self.after.emit(emitter, params, visit.lanes, strip, pool, w)?;
+                    w.push(Stmt::Store { from, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+                    Ok(())
+                })
+            })
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Reductions of f32 over any axes, as vectors: along the lanes with a fold at the end, or with lanes as positions
+//! of their own (a global pool of channels). Several accumulators hide the latency and keep long sums apart.
+
+use crate::body::{Pressure, is_vector};
+use crate::build::Builder;
+use crate::nest::{self, MOST_POINTERS, Nest, Stream, StreamId};
+use crate::pieces::{Pieces, around};
+use crate::sweep::{self, Sweep, Tile};
+use crate::tile::{Pool, Writer};
+use crate::{Job, math};
+use ir::Dtype;
+use ir::graph::op::{Op, ReduceKind};
+use ir::kernel::Facts;
+use ir::kernel::tile::{Binary, Operand, Stmt, V};
+use ir::scalar::ScalarOp;
+
+const X: StreamId = 0;
+const OUT: StreamId = 1;
+
+/// Emits the reduction of `job`, if it is one for vectors: f32, contiguous along the innermost axis.
+pub fn lower(job: &Job, builder: &mut Builder) -> bool {
+    let Op::Reduce { kind, axes, prologue, epilogue } = job.op else { return false };
+    let facts = builder.facts;
+    let x = &job.operands[0];
+    if x.dtype != Dtype::F32 || !matches!(job.dtype, Dtype::F32 | Dtype::I32) || x.shape.contains(&0) {
+        return false;
+    }
+    let along: Vec<bool> = (0..x.shape.len()).map(|i| axes.contains(&i)).collect();
+    let length: usize = axes.iter().map(|&a| x.shape[a]).product();
+    let mean;
+    let epilogue = if *kind == ReduceKind::Mean && length > 1 {
+        mean = scaled(epilogue, 1.0 / length as f32);
+        &mean
+    } else {
+        epilogue
+    };
+    let Some(bound) = nest::bind(&[Dtype::F32], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
+    let prologue = math::expand(prologue, &[Dtype::F32], facts.fused);
+    if !is_vector(&prologue, &[Dtype::F32]) || prologue.result_type(&[Dtype::F32]) != Ok(Dtype::F32) {
+        return false;
+    }
+    let (op, start) = match kind {
+        ReduceKind::Sum | ReduceKind::Mean => (Binary::Add, 0.0_f32),
+        ReduceKind::Prod => (Binary::Mul, 1.0),
+        ReduceKind::Max => (Binary::Max, f32::NEG_INFINITY),
+        ReduceKind::Min => (Binary::Min, f32::INFINITY),
+    };
+    let extras = bound.streams.len();
+    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place).without(&along)];
+    streams.extend(bound.streams.into_iter().map(|s| s.without(&along)));
+    // it goes last: it is wanted only where the walk is across and has a tail
+    let lanes = facts.lanes();
+    let count = |nest: &Nest| nest.counts[nest.lane()];
+    let first = Nest::new(&x.shape, &along, streams.clone());
+    let walk = Sweep::new(&first, facts);
+    let plain = prologue.is_identity() && op == Binary::Add;
+    let masked = walk.has_tail() && !plain;
+    if (walk.across && *kind == ReduceKind::Prod) || first.step(X, first.lane()) != 4 {
+        return false;
+    }
+    if masked {
+        streams.push(Stream::still("mask", sweep::mask(facts, count(&first) % lanes, start.to_bits()), x.shape.len()));
+    }
+    let mut nest = Nest::new(&x.shape, &along, streams);
+    let mask = masked.then_some(2 + extras);
+    let across = nest.along[nest.lane()];
+    if !across && nest.step(OUT, nest.lane()) != 4 {
+        return false;
+    }
+    let mut pool = Pool::new(facts);
+    let held: Vec<Option<V>> = (0..4).map(|_| pool.take()).collect();
+    let mut owned = vec![false; 1 + extras];
+    owned[0] = true;
+    let Some(after) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
+    let Some(before) = Pieces::new(facts, &prologue, &[Dtype::F32], &[false], &pool) else { return false };
+    held.into_iter().flatten().for_each(|v| pool.give(v));
+    let strip = after.scratch().max(before.scratch());
+    let strip = (strip > 0).then(|| nest.scratch(strip));
+    if nest.pointers() > MOST_POINTERS {
+        return false;
+    }
+    let reduce = Reduce { sweep: Sweep::new(&nest, facts), facts, op, start, plain, before, after, extras, mask, strip };
+    let mut w = Writer::new();
+    let mut done = Ok(());
+    let (vectors, slots) = if facts.vectors > 16 { (4, 8) } else { (4, 4) };
+    reduce.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(reduce.tile(tile, pool.clone(), w)));
+    if done.is_err() {
+        return false;
+    }
+    nest.call(format!("reduce_{}", kind.word()), w, builder, 0);
+    true
+}
+
+/// `epilogue(a * factor, …)`.
+fn scaled(epilogue: &ir::scalar::Body, factor: f32) -> ir::scalar::Body {
+    use ir::scalar::{Arg, Body, Literal};
+    let mut out = Body { params: epilogue.params, terms: Vec::new(), result: Arg::Param(0) };
+    let first = out.push(ScalarOp::Mul, &[Arg::Param(0), Arg::Literal(Literal::f32(factor))]);
+    let mut binding: Vec<Arg> = (0..epilogue.params).map(Arg::Param).collect();
+    binding[0] = first;
+    out.result = out.inline(epilogue, &binding);
+    out
+}
+
+struct Reduce<'a> {
+    sweep: Sweep<'a>,
+    facts: &'a Facts,
+    op: Binary,
+    start: f32,
+    /// A sum of the elements as they are.
+    plain: bool,
+    before: Pieces,
+    after: Pieces,
+    extras: usize,
+    mask: Option<StreamId>,
+    strip: Option<StreamId>,
+}
+
+impl<'a> Reduce<'a> {
+    fn tile(&self, tile: Tile, mut pool: Pool, w: &mut Writer) -> Result<(), Pressure> {
+        let nest = self.sweep.nest;
+        let lanes = self.facts.lanes();
+        let strip = self.strip.map(|s| nest.at(s, &[]));
+        let sums = self.sweep.accumulators(w, tile, self.start.to_bits(), &mut pool)?;
+        around(self.facts, &pool, w, &mut |constants, pool, w| {
+            self.sweep.walk(w, tile, &mut |w, visit| {
+                constants.with(pool, |emitter, pool| {
+                    let acc = sums[visit.slot];
+                    if self.plain && self.facts.menu.memory_operand && visit.lanes as usize == lanes {
+                        w.binary(Binary::Add, acc, acc, Operand::Memory(nest.at(X, &visit.at)));
+                        return Ok(());
+                    }
+                    let x = nest.param(X, &visit.at, visit.lanes, pool, w)?;
+                    let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
+                    if let (true, Some(mask)) = (visit.tail, self.mask) {
+                        self.sweep.trim(w, v, mask, self.start != 0.0, pool)?;
+                    }
+                    sweep::join(w, self.facts, self.op, acc, v, true);
+                    Ok(())
+                })
+            })
+        })?;
+        let totals = self.sweep.total(w, tile, sums, self.op, true, &mut pool)?;
+        let mut emitter = crate::body::Emitter::new(self.facts);
+        for (vector, &total) in totals.iter().enumerate() {
+            let valid = match (self.sweep.across, vector + 1 == tile.vectors) {
+                (true, _) => 1,
+                (false, true) => tile.last,
+                (false, false) => lanes as u8,
+            };
+            let at = [(nest.lane(), (vector * lanes) as i64)];
+            let mut params = vec![crate::body::Param::Owned(total)];
+            for s in 2..2 + self.extras {
+                params.push(nest.param(s, &at, valid, &mut pool, w)?);
+            }
+            let from = self.after.emit(&mut emitter, params, valid, strip, &mut pool, w)?;
+            w.push(Stmt::Store { from, at: nest.at(OUT, &at), lanes: valid });
+            pool.give(from);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Softmax and its logarithm: three walks over each row while it is in the nearest cache. The first finds the
+//! largest element, the second sums the exponentials of what is below it, the third divides. A NaN or an infinity
+//! anywhere makes the sum NaN, so the maximum need not watch for them.
+
+use crate::body::{Emitter, Param, Pressure, is_vector};
+use crate::build::Builder;
+use crate::nest::{MOST_POINTERS, Nest, Stream, StreamId};
+use crate::pieces::{Pieces, around};
+use crate::sweep::{self, Sweep, Tile};
+use crate::tile::{Pool, Writer};
+use crate::{Job, math};
+use ir::Dtype;
+use ir::graph::op::Op;
+use ir::kernel::Facts;
+use ir::kernel::tile::{Binary, Operand, Stmt, V};
+use ir::scalar::{Body, ScalarOp};
+
+const X: StreamId = 0;
+const OUT: StreamId = 1;
+const MASK: StreamId = 2;
+
+/// Emits the softmax of `job`, if it is one for vectors: f32, contiguous along the innermost axis.
+pub fn lower(job: &Job, builder: &mut Builder) -> bool {
+    let Op::Softmax { axis, log, prologue } = job.op else { return false };
+    let facts = builder.facts;
+    let x = &job.operands[0];
+    if x.dtype != Dtype::F32 || job.dtype != Dtype::F32 || x.shape.contains(&0) {
+        return false;
+    }
+    let f32s = [Dtype::F32];
+    let expand = |body: &Body| Some(math::expand(body, &f32s, facts.fused)).filter(|b| is_vector(b, &f32s));
+    let bodies = (expand(prologue), expand(&Body::of(ScalarOp::Exp)), expand(&Body::of(ScalarOp::Log)));
+    let (Some(prologue), Some(exp), Some(ln)) = bodies else { return false };
+    if prologue.result_type(&f32s) != Ok(Dtype::F32) {
+        return false;
+    }
+    let along: Vec<bool> = (0..x.shape.len()).map(|i| i == *axis).collect();
+    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place)];
+    let first = Nest::new(&x.shape, &along, streams.clone());
+    let (lane, lanes) = (first.lane(), facts.lanes());
+    if first.step(X, lane) != 4 || first.step(OUT, lane) != 4 {
+        return false;
+    }
+    if Sweep::new(&first, facts).has_tail() {
+        let rest = first.counts[lane] % lanes;
+        streams.push(Stream::still("mask", sweep::mask(facts, rest, f32::NEG_INFINITY.to_bits()), x.shape.len()));
+    }
+    let mut nest = Nest::new(&x.shape, &along, streams);
+    let (vectors, slots) = if facts.vectors > 16 { (4, 4) } else { (2, 2) };
+    let slots = if nest.along[lane] { 4 } else { slots };
+    let mut pool = Pool::new(facts);
+    let held: Vec<Option<V>> = (0..vectors + slots).map(|_| pool.take()).collect();
+    let piece = |body: &Body, owned: bool| Pieces::new(facts, body, &f32s, &[owned], &pool);
+    let pieces = (piece(&prologue, false), piece(&exp, true), piece(&ln, true));
+    let (Some(before), Some(exp), Some(ln)) = pieces else { return false };
+    held.into_iter().flatten().for_each(|v| pool.give(v));
+    let strip = before.scratch().max(exp.scratch()).max(ln.scratch());
+    let strip = (strip > 0).then(|| nest.scratch(strip));
+    if nest.pointers() > MOST_POINTERS {
+        return false;
+    }
+    let from = if prologue.is_identity() { X } else { OUT };
+    let softmax = Softmax { sweep: Sweep::new(&nest, facts), facts, log: *log, before, exp, ln, from, strip };
+    let mut w = Writer::new();
+    let mut done = Ok(());
+    softmax.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(softmax.tile(tile, pool.clone(), w)));
+    if done.is_err() {
+        return false;
+    }
+    nest.call(if *log { "log_softmax" } else { "softmax" }, w, builder, 0);
+    true
+}
+
+struct Softmax<'a> {
+    sweep: Sweep<'a>,
+    facts: &'a Facts,
+    log: bool,
+    before: Pieces,
+    exp: Pieces,
+    ln: Pieces,
+    /// Where the elements are once the prologue was applied.
+    from: StreamId,
+    strip: Option<StreamId>,
+}
+
+impl<'a> Softmax<'a> {
+    fn tile(&self, tile: Tile, mut pool: Pool, w: &mut Writer) -> Result<(), Pressure> {
+        let (nest, facts, sweep) = (self.sweep.nest, self.facts, &self.sweep);
+        let strip = self.strip.map(|s| nest.at(s, &[]));
+        let most = sweep.accumulators(w, tile, f32::NEG_INFINITY.to_bits(), &mut pool)?;
+        around(facts, &pool, w, &mut |constants, pool, w| {
+            sweep.walk(w, tile, &mut |w, visit| {
+                constants.with(pool, |emitter, pool| {
+                    let x = Param::Memory(nest.at(X, &visit.at));
+                    let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
+                    if self.from == OUT {
+                        w.push(Stmt::Store { from: v, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+                    }
+                    if visit.tail {
+                        sweep.trim(w, v, MASK, true, pool)?;
+                    }
+                    sweep::join(w, facts, Binary::Max, most[visit.slot], v, false);
+                    Ok(())
+                })
+            })
+        })?;
+        let most = sweep.total(w, tile, most, Binary::Max, false, &mut pool)?;
+        let sums = sweep.accumulators(w, tile, 0, &mut pool)?;
+        around(facts, &pool, w, &mut |constants, pool, w| {
+            sweep.walk(w, tile, &mut |w, visit| {
+                constants.with(pool, |emitter, pool| {
+                    let v = pool.take().ok_or(Pressure)?;
+                    w.push(Stmt::Load { to: v, at: nest.at(self.from, &visit.at), lanes: visit.lanes });
+                    w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
+                    let e = self.exp.emit(emitter, vec![Param::Owned(v)], visit.lanes, strip, pool, w)?;
+                    if !self.log {
+                        w.push(Stmt::Store { from: e, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+                    }
+                    if visit.tail {
+                        sweep.trim(w, e, MASK, false, pool)?;
+                    }
+                    sweep::join(w, facts, Binary::Add, sums[visit.slot], e, false);
+                    Ok(())
+                })
+            })
+        })?;
+        let sums = sweep.total(w, tile, sums, Binary::Add, false, &mut pool)?;
+        let mut by = Vec::new();
+        for sum in sums {
+            if self.log {
+                by.push(self.ln.emit(&mut Emitter::new(facts), vec![Param::Owned(sum)], facts.lanes() as u8, strip, &mut pool.clone(), w)?);
+                continue;
+            }
+            let one = pool.take().ok_or(Pressure)?;
+            w.push(Stmt::Set { to: one, bits: 1.0_f32.to_bits() });
+            w.binary(Binary::Div, sum, one, Operand::V(sum));
+            pool.give(one);
+            by.push(sum);
+        }
+        let from = if self.log { self.from } else { OUT };
+        sweep.walk(w, tile, &mut |w, visit| {
+            let mut pool = pool.clone();
+            let v = pool.take().ok_or(Pressure)?;
+            w.push(Stmt::Load { to: v, at: nest.at(from, &visit.at), lanes: visit.lanes });
+            if self.log {
+                w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
+                w.binary(Binary::Sub, v, v, Operand::V(by[visit.vector]));
+            } else {
+                w.binary(Binary::Mul, v, v, Operand::V(by[visit.vector]));
+            }
+            w.push(Stmt::Store { from: v, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+            Ok(())
+        })
+    }
+}
