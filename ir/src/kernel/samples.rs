@@ -1,7 +1,7 @@
 //! Machines and random kernels for tests. Random means: from a seed, the same on every machine.
 
 use super::facts::{Facts, Menu, MinMax};
-use super::scalar::{Cell, Expr, ScalarKernel, Stmt as Scalar, Unary as SUnary, Value};
+use super::scalar::{Binary as SBinary, Cell, Expr, ScalarKernel, Stmt as Scalar, Ty, Unary as SUnary, Value};
 use super::text::{scalar, tile};
 use super::tile::{At, Operand, P, Stmt, TileKernel, Unary, V};
 use super::{Access, Arg, Kernel, KernelBody};
@@ -183,6 +183,191 @@ impl Random {
             7 => Expr::MulAdd(self.value(), self.value(), self.value()),
             8 => Expr::Select(self.value(), self.value(), self.value()),
             _ => Expr::Require { value: self.value(), below: self.between(-1, 100), status: self.next() as u8 },
+        }
+    }
+}
+
+impl Random {
+    /// A tile kernel on two arguments, all of whose registers are set; its accesses may stray.
+    pub fn tame_tile(&mut self) -> Kernel {
+        let arg = |random: &mut Random, name: &str| Arg {
+            name: name.into(),
+            low: -random.between(0, 8) * 4,
+            high: random.between(4, 64) * 4,
+            access: Access::ReadWrite,
+        };
+        let args = vec![arg(self, "x"), arg(self, "y")];
+        let mut body: Vec<Stmt> = (0..4).map(|v| Stmt::Set { to: V(v), bits: 0 }).collect();
+        body.extend((2..4).map(|p| Stmt::Point { to: P(p), from: P(p - 2), offset: 0 }));
+        body.extend(self.tame_stmts(3));
+        Kernel { name: "tame".into(), args, body: KernelBody::Tile(TileKernel { body }) }
+    }
+
+    fn tame_stmts(&mut self, depth: usize) -> Vec<Stmt> {
+        (0..self.between(1, 5)).map(|_| self.tame_stmt(depth)).collect()
+    }
+
+    fn tame_stmt(&mut self, depth: usize) -> Stmt {
+        let (v, p, from) = (V(self.below(4) as u8), P(self.below(4) as u8), P(self.below(4) as u8));
+        let at = At { p, offset: self.between(-4, 12) as i32 * 4 };
+        let (by, stride, lanes) = (self.between(-4, 4) * 4, self.between(-3, 3) as i32 * 4, self.between(1, 4) as u8);
+        match self.below(9) {
+            0 | 1 if depth > 0 => Stmt::Loop { times: self.between(1, 4) as u32, body: self.tame_stmts(depth - 1) },
+            0..=2 => Stmt::Point { to: p, from, offset: by },
+            3 => Stmt::Advance { p, by },
+            4 => Stmt::Load { to: v, at, lanes },
+            5 => Stmt::Store { from: v, at, lanes },
+            6 => Stmt::Gather { to: v, at, stride, lanes },
+            7 => Stmt::Scatter { from: v, at, stride, lanes },
+            _ => Stmt::MulAdd { acc: v, a: v, b: if self.below(2) == 0 { Operand::Memory(at) } else { Operand::Splat(at) }, negate: false },
+        }
+    }
+
+    /// A scalar kernel of Ints that ends. Argument 0 is 8 bytes to read; every store has an argument of its own, of
+    /// no bytes, which the caller widens.
+    pub fn tame_scalar(&mut self) -> Kernel {
+        let x = Arg { name: "x".into(), low: 0, high: 8, access: Access::Read };
+        let mut tame = Tame { random: self, args: vec![x], visible: Vec::new(), values: 0, cells: 2 };
+        let body = tame.stmts(3);
+        let kernel = ScalarKernel { values: vec![Ty::Int; tame.values as usize], cells: vec![Ty::Int; tame.cells as usize], body };
+        Kernel { name: "tame".into(), args: tame.args, body: KernelBody::Scalar(kernel) }
+    }
+}
+
+struct Tame<'a> {
+    random: &'a mut Random,
+    args: Vec<Arg>,
+    visible: Vec<Value>,
+    values: u32,
+    cells: u32,
+}
+
+impl Tame<'_> {
+    fn block(&mut self, depth: usize) -> Vec<Scalar> {
+        let outside = self.visible.len();
+        let body = self.stmts(depth);
+        self.visible.truncate(outside);
+        body
+    }
+
+    fn stmts(&mut self, depth: usize) -> Vec<Scalar> {
+        let mut body = Vec::new();
+        for _ in 0..self.random.between(2, 8) {
+            self.stmt(depth, &mut body);
+        }
+        body
+    }
+
+    fn set(&mut self, expr: Expr, body: &mut Vec<Scalar>) -> Value {
+        let to = Value(self.values);
+        self.values += 1;
+        self.visible.push(to);
+        body.push(Scalar::Let { to, expr });
+        to
+    }
+
+    fn small(&mut self, body: &mut Vec<Scalar>) -> Value {
+        let value = self.random.between(-3, 9);
+        self.set(Expr::Int(value), body)
+    }
+
+    fn value(&mut self, body: &mut Vec<Scalar>) -> Value {
+        match self.visible.is_empty() {
+            true => self.small(body),
+            false => self.random.pick(&self.visible),
+        }
+    }
+
+    fn stmt(&mut self, depth: usize, body: &mut Vec<Scalar>) {
+        let (a, b) = (self.value(body), self.value(body));
+        let kind = if depth == 0 { self.random.below(9) } else { self.random.below(14) };
+        match kind {
+            0..=5 => {
+                let expr = self.expr(body);
+                self.set(expr, body);
+            }
+            6 => {
+                self.args.push(Arg { name: self.args.len().to_string(), low: 0, high: 0, access: Access::Write });
+                let arg = self.args.len() as u8 - 1;
+                body.push(Scalar::Store { arg, dtype: self.random.pick(&[Dtype::I8, Dtype::I16]), at: a, value: b });
+            }
+            7 => body.push(Scalar::Set { cell: Cell(self.random.below(2) as u32), value: a }),
+            8 => {
+                let below = self.random.between(1, 20);
+                self.set(Expr::Require { value: a, below, status: 4 }, body);
+            }
+            9 if self.random.below(4) == 0 => {
+                let fail = vec![Scalar::Fail { status: 3 }];
+                let sides = if self.random.below(2) == 0 { (fail, Vec::new()) } else { (Vec::new(), fail) };
+                body.push(Scalar::If { cond: a, then: sides.0, other: sides.1 });
+            }
+            9 | 10 => {
+                let (then, other) = (self.block(depth - 1), self.block(depth - 1));
+                body.push(Scalar::If { cond: a, then, other });
+            }
+            11 | 12 => {
+                let (low, high) = (self.small(body), self.small(body));
+                let from = self.set(Expr::Binary(SBinary::SMax, a, low), body);
+                let to = self.set(Expr::Binary(SBinary::SMin, b, high), body);
+                let var = Value(self.values);
+                self.values += 1;
+                self.visible.push(var);
+                let inner = self.block(depth - 1);
+                self.visible.pop();
+                body.push(Scalar::For { var, from, to, body: inner });
+            }
+            _ => self.turns(depth, body),
+        }
+    }
+
+    /// A `While` that counts a cell of its own.
+    fn turns(&mut self, depth: usize, body: &mut Vec<Scalar>) {
+        let (start, count, step) = (self.small(body), self.small(body), self.set_one(body));
+        let cell = Cell(self.cells);
+        self.cells += 1;
+        body.push(Scalar::Set { cell, value: start });
+        let outside = self.visible.len();
+        let mut head = Vec::new();
+        let at = self.set(Expr::Get(cell), &mut head);
+        let below = self.random.pick(&[SBinary::SLt, SBinary::SLe]);
+        let cond = self.set(Expr::Binary(below, at, count), &mut head);
+        let mut inner = self.stmts(depth - 1);
+        let next = self.set(Expr::Binary(SBinary::IAdd, at, step), &mut inner);
+        inner.push(Scalar::Set { cell, value: next });
+        self.visible.truncate(outside);
+        body.push(Scalar::While { head, cond, body: inner });
+        if self.random.below(2) == 0 {
+            self.set(Expr::Get(cell), body);
+        }
+    }
+
+    fn set_one(&mut self, body: &mut Vec<Scalar>) -> Value {
+        self.set(Expr::Int(1), body)
+    }
+
+    fn expr(&mut self, body: &mut Vec<Scalar>) -> Expr {
+        let (a, b) = (self.value(body), self.value(body));
+        match self.random.below(12) {
+            0 => Expr::Int(self.random.between(-10, 40)),
+            1 => Expr::Int(self.random.pick(&[i64::MIN, i64::MAX, 1 << 31, 63, 255])),
+            2 => {
+                let dtype = self.random.pick(&[Dtype::I8, Dtype::U8, Dtype::Bool, Dtype::I64, Dtype::U64, Dtype::I2]);
+                let at = if dtype.bytes() == 1 { self.random.between(0, 7) } else { 0 };
+                Expr::Load { arg: 0, dtype, at: self.set(Expr::Int(at), body) }
+            }
+            3 => Expr::Get(Cell(self.random.below(2) as u32)),
+            4 => Expr::Unary(self.random.pick(&[SUnary::INeg, SUnary::INot]), a),
+            5 => Expr::Unary(SUnary::Wrap(self.random.pick(&[Dtype::I8, Dtype::U8, Dtype::I4, Dtype::U4, Dtype::Bool])), a),
+            6 => Expr::Select(a, b, self.value(body)),
+            7 | 8 => {
+                let op = self.random.pick(&[SBinary::SLt, SBinary::SLe, SBinary::ULt, SBinary::ULe, SBinary::IEq, SBinary::INe]);
+                Expr::Binary(op, a, b)
+            }
+            _ => {
+                // those on Ints come first
+                let ints: Vec<SBinary> = scalar::BINARY.iter().copied().filter(|&op| op < SBinary::Add).collect();
+                Expr::Binary(self.random.pick(&ints), a, b)
+            }
         }
     }
 }

@@ -283,7 +283,8 @@ fn scalar(a: i64, b: i64, stmts: &str) -> i64 {
 fn integer_arithmetic() {
     const MIN: i64 = i64::MIN;
     let two = |op: &str, a: i64, b: i64| scalar(a, b, &format!("v9 = {op} v0, v1"));
-    let table: &[(&str, &[(i64, i64, i64)])] = &[
+    type Cases = [(i64, i64, i64)];
+    let table: &[(&str, &Cases)] = &[
         ("iadd", &[(2, 3, 5), (i64::MAX, 1, MIN)]),
         ("isub", &[(2, 3, -1), (MIN, 1, i64::MAX)]),
         ("imul", &[(-2, 3, -6), (MIN, -1, MIN)]),

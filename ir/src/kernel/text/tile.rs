@@ -248,9 +248,9 @@ fn parse_offset(lexer: &mut Lexer, p: P) -> Result<At, ParseError> {
 }
 
 fn parse_magnitude(lexer: &mut Lexer, negative: bool) -> Result<i64, ParseError> {
-    let magnitude = lexer.natural()? as i128;
-    let offset = if negative { -magnitude } else { magnitude };
-    i64::try_from(offset).map_err(|_| lexer.error(format!("{offset} is no offset")))
+    let text = lexer.number()?;
+    let offset = text.parse().ok().map(|magnitude: u64| if negative { -i128::from(magnitude) } else { magnitude.into() });
+    offset.and_then(|offset| i64::try_from(offset).ok()).ok_or_else(|| lexer.error(format!("`{text}` is no offset")))
 }
 
 fn parse_stride(lexer: &mut Lexer) -> Result<i32, ParseError> {

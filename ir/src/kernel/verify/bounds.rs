@@ -290,19 +290,15 @@ impl Bounds<'_> {
     }
 
     fn refine_binary(&self, env: &mut Env, op: Binary, a: Value, b: Value, truth: bool) {
-        let natural = env.value(a).low >= 0 && env.value(b).low >= 0;
         match (op, truth) {
             (Binary::SLt, true) => less(env, a, b, 1),
             (Binary::SLt, false) => less(env, b, a, 0),
             (Binary::SLe, true) => less(env, a, b, 0),
             (Binary::SLe, false) => less(env, b, a, 1),
-            // below something that is not negative, unsigned: not negative either
-            (Binary::ULt | Binary::ULe, true) if env.value(b).low >= 0 => {
-                env.narrow(a, Interval::new(0, i64::MAX));
-                less(env, a, b, i64::from(op == Binary::ULt));
-            }
-            (Binary::ULt, false) if natural => less(env, b, a, 0),
-            (Binary::ULe, false) if natural => less(env, b, a, 1),
+            (Binary::ULt, true) => below(env, a, b, 1),
+            (Binary::ULt, false) => below(env, b, a, 0),
+            (Binary::ULe, true) => below(env, a, b, 0),
+            (Binary::ULe, false) => below(env, b, a, 1),
             (Binary::IEq, true) | (Binary::INe, false) => {
                 let (x, y) = (env.value(a), env.value(b));
                 env.narrow(a, y);
@@ -353,6 +349,14 @@ fn less(env: &mut Env, a: Value, b: Value, by: i64) {
         }
         // nothing is below the smallest, or above the largest
         _ => env.dead = true,
+    }
+}
+
+/// `a + by <= b` holds, unsigned. Below what is not negative nothing is.
+fn below(env: &mut Env, a: Value, b: Value, by: i64) {
+    if env.value(b).low >= 0 {
+        env.narrow(a, Interval::new(0, i64::MAX));
+        less(env, a, b, by);
     }
 }
 
