@@ -247,10 +247,10 @@ impl Tensor {
     /// else a dense copy.
     pub fn reshape(&self, shape: &[usize]) -> Tensor {
         assert_eq!(shape.iter().product::<usize>(), self.elements());
-        if self.scales.is_empty() {
-            if let Some(strides) = self.view_strides(shape) {
-                return Tensor { shape: shape.to_vec(), strides, ..self.clone() };
-            }
+        if self.scales.is_empty()
+            && let Some(strides) = self.view_strides(shape)
+        {
+            return Tensor { shape: shape.to_vec(), strides, ..self.clone() };
         }
         Tensor::dense(self.dtype, shape, self.bytes())
     }

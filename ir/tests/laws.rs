@@ -97,10 +97,10 @@ fn grow(steps: &[Step]) -> Graph {
                 (Op::Conv { stride: at.0, dilation: at.1, inflate: at.2, low: at.3, high: at.4, group: 1, epilogue }, both)
             }
         };
-        if let Ok(id) = g.add(op, operands, &names) {
-            if g.ty(id).elements().is_some_and(|n| n > 0 && n < 10_000) {
-                values.push(id);
-            }
+        if let Ok(id) = g.add(op, operands, &names)
+            && g.ty(id).elements().is_some_and(|n| n > 0 && n < 10_000)
+        {
+            values.push(id);
         }
     }
     let outputs = values.iter().rev().take(3).enumerate().map(|(i, &id)| (format!("y{i}"), id)).collect();

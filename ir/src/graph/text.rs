@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn text_reads_and_prints_the_same() {
-        let graph = parse(TEXT, &none).unwrap();
+        let graph = parse(TEXT, &none).expect("it is right");
         assert_eq!(print(&graph), TEXT);
         assert_eq!(graph.symbols.get("seq"), Some(&(1, 512)));
         assert_eq!(graph.label(graph.outputs()[1].1), "Gemm_0+Relu_1");
@@ -378,23 +378,23 @@ mod tests {
     #[test]
     fn words_name_values_and_types_may_be_left_out() {
         let text = "graph { %x: i32[2] = input \"x\" %y = map %x, %x do { add(a, b) } // twice\n return %y \"y\" }";
-        let graph = parse(text, &none).unwrap();
+        let graph = parse(text, &none).expect("it is right");
         assert!(print(&graph).contains("%1: i32[2] = map %0, %0 do { add(a, b) }\n"));
     }
 
     #[test]
     fn big_constants_go_by_their_hash() {
         let text = "graph { %w: f32[3,7] = const random 7\n return %w \"w\" }";
-        let graph = parse(text, &none).unwrap();
+        let graph = parse(text, &none).expect("it is right");
         let printed = print(&graph);
         assert!(printed.contains("= const #"), "{printed}");
         let table = constants(&graph);
         assert_eq!(table.len(), 1);
-        let back = parse(&printed, &|h| table.get(&h).cloned()).unwrap();
+        let back = parse(&printed, &|h| table.get(&h).cloned()).expect("it is right");
         assert_eq!(print(&back), printed);
-        assert!(parse(&printed, &none).unwrap_err().what.contains("is not here"));
-        let permuted = table.values().next().unwrap().permute(&[1, 0]);
-        assert_ne!(hash(&permuted), *table.keys().next().unwrap());
+        assert!(parse(&printed, &none).expect_err("it is wrong").what.contains("is not here"));
+        let permuted = table.values().next().expect("one constant").permute(&[1, 0]);
+        assert_ne!(hash(&permuted), *table.keys().next().expect("one constant"));
         assert_eq!(hash(&permuted), hash(&Tensor::dense(Dtype::F32, &[7, 3], permuted.bytes())));
     }
 

@@ -463,7 +463,7 @@ pub fn erf(x: f64) -> f64 {
         -2.686_617_064_507_679_2e-2,
         1.128_379_167_095_487_9e-1,
         -3.761_263_890_318_375e-1,
-        1.128_379_167_095_512_6,
+        std::f64::consts::FRAC_2_SQRT_PI,
     ];
     const Q: [f64; 20] = [
         1.007_216_700_505_133_8e-8,
@@ -686,7 +686,8 @@ mod tests {
     #[test]
     fn long_columns_run_in_one_go() {
         let values: Vec<f32> = (0..1000).map(|i| i as f32).collect();
-        let mut routine = Routine::new(&body("{ t0 = mul(a, 2.0); add(t0, b) }").unwrap(), &[Dtype::F32, Dtype::F32]).unwrap();
+        let mut routine =
+            Routine::new(&body("{ t0 = mul(a, 2.0); add(t0, b) }").expect("it is right"), &[Dtype::F32, Dtype::F32]).expect("it is right");
         let View::F32(out) = routine.run(&[View::F32(&values), View::F32(&values)], 1000) else { panic!("f32 in, f32 out") };
         assert!(out.iter().zip(&values).all(|(o, v)| *o == 3.0 * v));
     }

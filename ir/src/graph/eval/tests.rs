@@ -84,12 +84,12 @@ fn long_maps_keep_their_place_across_chunks() {
     let n = 3 * 1024 + 7;
     let (wide, rows) = (Tensor::f32s(&[n], &(0..n).map(|i| i as f32).collect::<Vec<_>>()), Tensor::f32s(&[2, 1], &[0.0, 10000.0]));
     let lines = format!("%a: f32[{n}] = input \"a\" %b: f32[2,1] = input \"b\" %y = map %a, %b do {{ add(a, b) }}");
-    let out = try_run(&lines, &[wide.clone(), rows]).unwrap().to_f64s();
+    let out = try_run(&lines, &[wide.clone(), rows]).expect("it is right").to_f64s();
     assert!(out.iter().enumerate().all(|(i, &v)| v == (i % n) as f64 + if i < n { 0.0 } else { 10000.0 }));
     let column = format!(
         "%a: f32[{n}] = input \"a\" %b: f32[2,1] = input \"b\" %t = expand %a {{shape=[3,{n}]}} %u = transpose %t {{perm=[1,0]}} %y = map %u, %u do {{ add(a, b) }}"
     );
-    let out = try_run(&column, &[wide, Tensor::f32s(&[2, 1], &[0.0; 2])]).unwrap().to_f64s();
+    let out = try_run(&column, &[wide, Tensor::f32s(&[2, 1], &[0.0; 2])]).expect("it is right").to_f64s();
     assert!(out.iter().enumerate().all(|(i, &v)| v == 2.0 * (i / 3) as f64));
 }
 
@@ -289,7 +289,7 @@ fn resizing_takes_neighbours_as_onnx_does() {
 fn small_floats_are_summed_wide_and_rounded_once() {
     let x = Tensor::splat(Dtype::F16, &[1, 4096], &half::f16::from_f32(1.0).to_le_bytes());
     let lines = "%x: f16[1,4096] = input \"x\" %y = reduce %x {kind=sum, axes=[1]}";
-    assert_eq!(try_run(lines, &[x]).unwrap().to_f64s(), [4096.0]);
+    assert_eq!(try_run(lines, &[x]).expect("it is right").to_f64s(), [4096.0]);
     let bf = "%a: bf16[1,2] = const [1.0,0.001953125] %b: bf16[2,1] = const [256.0,256.0] %y = dot %a, %b {trans_a=false, trans_b=false}";
     // 256.5 has nine significant bits
     assert_eq!(run(bf), [256.0]);
@@ -298,7 +298,7 @@ fn small_floats_are_summed_wide_and_rounded_once() {
 #[test]
 fn inputs_are_checked() {
     let lines = "%x: f32[2] = input \"x\" %y = map %x do { neg(a) }";
-    let wrong = |inputs: &[Tensor]| try_run(lines, inputs).unwrap_err();
+    let wrong = |inputs: &[Tensor]| try_run(lines, inputs).expect_err("it is wrong");
     assert!(matches!(wrong(&[]), EvalError::Input(_)));
     let three = wrong(&[Tensor::f32s(&[3], &[0.0; 3])]);
     assert_eq!(three.what(), "the input \"x\" is f32[2], f32[3] is given");
@@ -309,9 +309,9 @@ fn inputs_are_checked() {
 #[test]
 fn every_value_is_shown_once() {
     let text = "graph { %x: f32[1] = input \"x\" %a = map %x do { neg(a) } %b = map %a, %x do { sub(a, b) } return %a \"a\", %b \"b\", %a \"again\" }";
-    let graph = parse(text, &|_| None).unwrap();
+    let graph = parse(text, &|_| None).expect("it is right");
     let mut seen = Vec::new();
-    let out = eval_with(&graph, &[Tensor::f32s(&[1], &[2.0])], &mut |id, t| seen.push((id.index(), t.to_f32s()[0]))).unwrap();
+    let out = eval_with(&graph, &[Tensor::f32s(&[1], &[2.0])], &mut |id, t| seen.push((id.index(), t.to_f32s()[0]))).expect("it is right");
     assert_eq!(seen, [(0, 2.0), (1, -2.0), (2, -4.0)]);
     assert_eq!(out.iter().map(|t| t.to_f32s()[0]).collect::<Vec<_>>(), [-2.0, -4.0, -2.0]);
 }
