@@ -126,9 +126,10 @@ impl<'a> Softmax<'a> {
         })?;
         let sums = sweep.total(w, tile, sums, Binary::Add, false, &mut pool)?;
         let mut by = Vec::new();
+        let mut emitter = Emitter::new(facts);
         for sum in sums {
             if self.log {
-                by.push(self.ln.emit(&mut Emitter::new(facts), vec![Param::Owned(sum)], facts.lanes() as u8, strip, &mut pool.clone(), w)?);
+                by.push(self.ln.emit(&mut emitter, vec![Param::Owned(sum)], facts.lanes() as u8, strip, &mut pool, w)?);
                 continue;
             }
             let one = pool.take().ok_or(Pressure)?;
@@ -137,6 +138,7 @@ impl<'a> Softmax<'a> {
             pool.give(one);
             by.push(sum);
         }
+        emitter.finish(&mut pool);
         let from = if self.log { self.from } else { OUT };
         sweep.walk(w, tile, &mut |w, visit| {
             let mut pool = pool.clone();
