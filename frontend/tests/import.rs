@@ -1,0 +1,318 @@
+//! Whole models, from bytes that another implementation wrote to graphs, faults and results.
+
+mod writer;
+
+use frontend::{Extent, Options};
+use ir::{Dim, Op, Tensor};
+use onnx_protobuf::attribute_proto::AttributeType;
+use writer::*;
+
+fn x(dims: &[&str]) -> Vec<onnx_protobuf::ValueInfoProto> {
+    vec![value("x", FLOAT, dims)]
+}
+
+fn y(dims: &[&str]) -> Vec<onnx_protobuf::ValueInfoProto> {
+    vec![value("y", FLOAT, dims)]
+}
+
+fn counted(shape: &[usize]) -> Tensor {
+    let count: usize = shape.iter().product();
+    Tensor::f32s(shape, &(0..count).map(|i| i as f32).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_convolution_stands_between_transposes_and_its_weights_stay_where_they_lie() {
+    let nodes = vec![
+        node("Conv", &["x", "w", "b"], &["c"], vec![ints("pads", &[1, 1, 1, 1]), ints("strides", &[2, 2])]),
+        node("Relu", &["c"], &["y"], vec![]),
+    ];
+    let written = model(13, graph(x(&["1", "2", "5", "5"]), nodes, y(&["1", "3", "3", "3"])))
+        .constants(vec![floats_tensor("w", &[3, 2, 3, 3], &[0.5; 54]), floats_tensor("b", &[3], &[1.0, 2.0, 3.0])]);
+    let file = written.bytes();
+    let import = frontend::import(file.clone(), &frontend::NoFiles, &Options::default()).expect("the model is valid");
+    let graph = &import.graph;
+    let mnemonics: Vec<&str> = graph.order().into_iter().map(|id| graph.op(id).mnemonic()).collect();
+    assert_eq!(mnemonics, ["input", "const", "transpose", "const", "conv", "map", "transpose", "map"]);
+    let weights = graph.order().into_iter().find_map(|id| graph.as_const(id).filter(|t| t.shape().len() == 4)).expect("there are weights");
+    assert_eq!(weights.shape(), [3, 3, 2, 3]);
+    assert!(file.as_ptr_range().contains(&weights.permute(&[3, 2, 0, 1]).bytes().as_ptr()));
+}
+
+#[test]
+fn shape_arithmetic_keeps_named_dimensions() {
+    let nodes = vec![
+        node("Shape", &["x"], &["s"], vec![]),
+        node("Gather", &["s", "zero"], &["n"], vec![int("axis", 0)]),
+        node("Mul", &["n", "two"], &["m"], vec![]),
+        node("Unsqueeze", &["m", "first"], &["u"], vec![]),
+        node("Concat", &["u", "rest"], &["t"], vec![int("axis", 0)]),
+        node("Reshape", &["x", "t"], &["y"], vec![]),
+    ];
+    let written = model(13, graph(x(&["n", "4"]), nodes, y(&["m", "2"]))).constants(vec![
+        ints_tensor("zero", &[], &[0]),
+        ints_tensor("two", &[], &[2]),
+        ints_tensor("first", &[1], &[0]),
+        ints_tensor("rest", &[1], &[-1]),
+    ]);
+    let options = Options { dims: [("n".to_string(), Extent::Range(1, 9))].into(), ..Options::default() };
+    let import = written.import(&options).expect("the dimensions are known");
+    let (_, output) = import.graph.outputs()[0];
+    assert_eq!(import.graph.ty(output).shape, [Dim::symbol("n") * Dim::from(2i64), Dim::from(2i64)]);
+    assert_eq!(import.graph.symbols.get("n"), Some(&(1, 9)));
+    // Without a word from the user the leading dimension is one, and that is said.
+    let import = written.import(&Options::default()).expect("the leading dimension is 1");
+    assert_eq!(import.graph.ty(import.graph.outputs()[0].1).fixed(), Some(vec![2, 2]));
+    assert_eq!(import.notes.len(), 1);
+}
+
+#[test]
+fn dimensions_can_be_used_as_data() {
+    let nodes = vec![
+        node("Shape", &["x"], &["s"], vec![]),
+        node("Cast", &["s"], &["f"], vec![int("to", 1)]),
+        node("ReduceMax", &["f"], &["y"], vec![int("keepdims", 0)]),
+    ];
+    let written = model(13, graph(x(&["n", "4"]), nodes, y(&[])));
+    let options = Options { dims: [("n".to_string(), Extent::Range(0, 9))].into(), ..Options::default() };
+    let import = written.import(&options).expect("they are counted");
+    assert!(import.graph.order().iter().any(|&id| matches!(import.graph.op(id), Op::Reduce { .. })));
+    assert_eq!(import.graph.ty(import.graph.outputs()[0].1).rank(), 0);
+}
+
+#[test]
+fn everything_unsupported_is_told_at_once() {
+    let nodes = vec![
+        node("Frobnicate", &["x"], &["a"], vec![]),
+        node("Relu", &["a"], &["b"], vec![]),
+        node("Wobble", &["b"], &["c"], vec![]),
+        node("Gelu", &["c"], &["y"], vec![]),
+    ];
+    let faults = model(13, graph(x(&["2"]), nodes, y(&["2"]))).faults(&Options::default());
+    assert_eq!(
+        faults,
+        "Unsupported Frobnicate \"Frobnicate_a\": the operator Frobnicate is not supported\n\
+         Unsupported Wobble \"Wobble_c\": the operator Wobble is not supported\n\
+         Unsupported Gelu \"Gelu_y\": Gelu exists since opset 20, and the model uses opset 13\n"
+    );
+}
+
+#[test]
+fn faults_name_node_operator_and_reason() {
+    let cases = [
+        (node("Relu", &["x"], &["y"], vec![int("frobnicate", 1)]), "there is no attribute \"frobnicate\""),
+        (node("Relu", &["x", "x"], &["y"], vec![]), "2 inputs"),
+        (node("Relu", &["x"], &["y", "z"], vec![]), "2 outputs"),
+        (node("Relu", &["ghost"], &["y"], vec![]), "\"ghost\" is not defined"),
+        (node("Softmax", &["x"], &["y"], vec![words("axis", "one")]), "is a text, and must be a whole number"),
+        (node("Transpose", &["x"], &["y"], vec![ints("perm", &[0, 0])]), "not a permutation"),
+        (node("Concat", &["x", "x"], &["y"], vec![int("axis", 7)]), "no axis 7"),
+        (node("Cast", &["x"], &["y"], vec![]), "\"to\" is missing"),
+    ];
+    for (node, wanted) in cases {
+        let (name, op) = (node.name.clone(), node.op_type.clone());
+        let faults = model(13, graph(x(&["2", "3"]), vec![node], y(&["2", "3"]))).faults(&Options::default());
+        assert!(faults.starts_with(&format!("Invalid {op} \"{name}\": ")) && faults.contains(wanted), "{faults}");
+    }
+}
+
+#[test]
+fn declared_outputs_must_agree() {
+    let relu = || vec![node("Relu", &["x"], &["y"], vec![])];
+    let faults = model(13, graph(x(&["2", "3"]), relu(), y(&["2", "4"]))).faults(&Options::default());
+    assert!(faults.contains("\"y\": its shape is declared as [2,4], and is f32[2,3]"), "{faults}");
+    let faults = model(13, graph(x(&["2"]), relu(), vec![value("y", INT64, &["2"])])).faults(&Options::default());
+    assert!(faults.contains("declared as i64, and is f32"), "{faults}");
+    assert!(model(13, graph(x(&["2", "3"]), relu(), y(&["rows", "3"]))).import(&Options::default()).is_ok());
+}
+
+#[test]
+fn functions_are_inlined_with_the_attributes_of_the_call() {
+    let body = vec![
+        node("LeakyRelu", &["a"], &["t"], vec![reference("alpha", "slope", AttributeType::FLOAT)]),
+        node("Neg", &["t"], &["b"], vec![]),
+    ];
+    let nodes = vec![call("Leak", &["x"], &["y"], vec![float("slope", 0.5)])];
+    let written = model(17, graph(x(&["3"]), nodes, y(&["3"]))).functions(vec![function("Leak", &["a"], &["b"], &["slope"], body)]);
+    let made = written.run(&[Tensor::f32s(&[3], &[-2.0, 0.0, 3.0])]);
+    assert_eq!(made[0].to_f32s(), [1.0, 0.0, -3.0]);
+    let import = written.import(&Options::default()).expect("the model is valid");
+    let (_, output) = import.graph.outputs()[0];
+    assert_eq!(import.graph.label(output), "Leak_y/Neg_b");
+}
+
+#[test]
+fn functions_that_call_themselves_or_explode_are_refused() {
+    let again = |to: &str| vec![call(to, &["a"], &["b"], vec![])];
+    let nodes = || vec![call("F", &["x"], &["y"], vec![])];
+    let written = model(17, graph(x(&["3"]), nodes(), y(&["3"])))
+        .functions(vec![function("F", &["a"], &["b"], &[], again("G")), function("G", &["a"], &["b"], &[], again("F"))]);
+    assert!(written.faults(&Options::default()).contains("the function F calls itself"));
+    let mut functions = vec![function("L0", &["a"], &["b"], &[], vec![node("Relu", &["a"], &["b"], vec![])])];
+    for level in 1..8 {
+        let below = format!("L{}", level - 1);
+        let names: Vec<String> =
+            std::iter::once("a".to_string()).chain((1..10).map(|i| format!("v{i}"))).chain(["b".to_string()]).collect();
+        let body = (0..10).map(|i| call(&below, &[&names[i]], &[&names[i + 1]], vec![])).collect();
+        functions.push(function(&format!("L{level}"), &["a"], &["b"], &[], body));
+    }
+    let written = model(17, graph(x(&["3"]), vec![call("L7", &["x"], &["y"], vec![])], y(&["3"]))).functions(functions);
+    let faults = written.faults(&Options::default());
+    assert!(faults.starts_with("Limit ") && faults.lines().count() == 1, "{faults}");
+}
+
+#[test]
+fn a_known_condition_picks_its_branch() {
+    let branch = |op: &str| graph(vec![], vec![node(op, &["x"], &["r"], vec![])], vec![value("r", FLOAT, &["2"])]);
+    let nodes = vec![node(
+        "If",
+        &["c"],
+        &["y"],
+        vec![graph_attribute("then_branch", branch("Neg")), graph_attribute("else_branch", branch("Abs"))],
+    )];
+    let inputs = vec![value("x", FLOAT, &["2"]), value("c", BOOL, &[])];
+    let written = model(13, graph(inputs, nodes, y(&["2"])));
+    let faults = written.faults(&Options::default());
+    assert!(faults.contains("--bind c=FILE.npy") && faults.starts_with("Unsupported If"), "{faults}");
+    for (condition, wanted) in [(1u8, [1.0, -2.0]), (0, [1.0, 2.0])] {
+        let condition = Tensor::dense(ir::Dtype::Bool, &[], vec![condition]);
+        let options = Options { bind: [("c".to_string(), condition)].into(), ..Options::default() };
+        let import = written.import(&options).expect("the condition is known");
+        let made = ir::graph::eval::eval(&import.graph, &[Tensor::f32s(&[2], &[-1.0, 2.0])]).expect("the input fits");
+        assert_eq!(made[0].to_f32s(), wanted);
+    }
+}
+
+#[test]
+fn bindings_must_exist_and_fit() {
+    let written = model(13, graph(x(&["2"]), vec![node("Neg", &["x"], &["y"], vec![])], y(&["2"])));
+    let bind = |name: &str, tensor: Tensor| Options { bind: [(name.to_string(), tensor)].into(), ..Options::default() };
+    assert!(written.faults(&bind("z", counted(&[2]))).contains("there is no input \"z\" to bind (the inputs are x)"));
+    assert!(written.faults(&bind("x", counted(&[3]))).starts_with("Usage \"x\": the bound array does not fit"));
+    let import = written.import(&bind("x", counted(&[2]))).expect("it fits");
+    assert_eq!(import.graph.inputs(), []);
+}
+
+#[test]
+fn old_spellings_mean_the_same_graph() {
+    let old = model(11, graph(x(&["2", "1"]), vec![node("Squeeze", &["x"], &["y"], vec![ints("axes", &[-1])])], y(&["2"])));
+    let new = model(13, graph(x(&["2", "1"]), vec![node("Squeeze", &["x", "axes"], &["y"], vec![])], y(&["2"])))
+        .constants(vec![ints_tensor("axes", &[1], &[-1])]);
+    let named = |text: String| text.replace("Squeeze_", "");
+    assert_eq!(named(old.text()), named(new.text()));
+    let old = model(6, graph(x(&["2"]), vec![node("Clip", &["x"], &["y"], vec![float("min", 0.0), float("max", 6.0)])], y(&["2"])));
+    let new = model(11, graph(x(&["2"]), vec![node("Clip", &["x", "low", "high"], &["y"], vec![])], y(&["2"])))
+        .constants(vec![floats_tensor("low", &[], &[0.0]), floats_tensor("high", &[], &[6.0])]);
+    assert_eq!(old.text(), new.text());
+    // Before opset 13 softmax sees a matrix.
+    let soft =
+        |opset| model(opset, graph(x(&["2", "3", "4"]), vec![node("Softmax", &["x"], &["y"], vec![int("axis", 1)])], y(&["2", "3", "4"])));
+    assert!(soft(11).text().contains("f32[2,12]") && !soft(13).text().contains("f32[2,12]"));
+    // Before opset 7 the second operand lines up with an axis.
+    let add = vec![node("Add", &["x", "b"], &["y"], vec![int("broadcast", 1), int("axis", 1)])];
+    let written =
+        model(6, graph(x(&["2", "3", "4"]), add, y(&["2", "3", "4"]))).constants(vec![floats_tensor("b", &[3], &[1.0, 2.0, 3.0])]);
+    assert!(written.text().contains("f32[3,1]"));
+}
+
+#[test]
+fn averages_divide_by_what_is_inside() {
+    let pool = |ceil, include| {
+        let attributes = vec![
+            ints("kernel_shape", &[2]),
+            ints("strides", &[2]),
+            ints("pads", &[1, 0]),
+            int("ceil_mode", ceil),
+            int("count_include_pad", include),
+        ];
+        let nodes = vec![node("AveragePool", &["x"], &["y"], attributes)];
+        model(19, graph(x(&["1", "1", "4"]), nodes, y(&["1", "1", "w"]))).run(&[Tensor::f32s(&[1, 1, 4], &[1.0, 2.0, 3.0, 4.0])])[0]
+            .to_f32s()
+    };
+    assert_eq!(pool(0, 0), [1.0, 2.5]);
+    assert_eq!(pool(0, 1), [0.5, 2.5]);
+    assert_eq!(pool(1, 0), [1.0, 2.5, 4.0]);
+    // The element that rounding up added never counts, the padding does.
+    assert_eq!(pool(1, 1), [0.5, 2.5, 4.0]);
+}
+
+#[test]
+fn the_places_of_maxima_count_in_the_whole_input() {
+    let nodes = vec![node("MaxPool", &["x"], &["y", "i"], vec![ints("kernel_shape", &[2]), ints("strides", &[2]), ints("pads", &[1, 1])])];
+    let outputs = vec![value("y", FLOAT, &["1", "2", "3"]), value("i", INT64, &["1", "2", "3"])];
+    let made =
+        model(12, graph(x(&["1", "2", "4"]), nodes, outputs)).run(&[Tensor::f32s(&[1, 2, 4], &[-5.0, 2.0, 9.0, 1.0, 0.0, 3.0, 2.0, 8.0])]);
+    assert_eq!(made[0].to_f32s(), [-5.0, 9.0, 1.0, 0.0, 3.0, 8.0]);
+    assert_eq!(made[1].to_i64s(), [0, 2, 3, 4, 5, 7]);
+}
+
+#[test]
+fn slices_go_backwards_and_stop_at_the_ends() {
+    let slice = |start: i64, end: i64, step: i64| {
+        let written =
+            model(13, graph(x(&["5"]), vec![node("Slice", &["x", "s", "e", "a", "t"], &["y"], vec![])], y(&["n"]))).constants(vec![
+                ints_tensor("s", &[1], &[start]),
+                ints_tensor("e", &[1], &[end]),
+                ints_tensor("a", &[1], &[0]),
+                ints_tensor("t", &[1], &[step]),
+            ]);
+        written.run(&[counted(&[5])])[0].to_f32s()
+    };
+    assert_eq!(slice(-1, i64::MIN, -2), [4.0, 2.0, 0.0]);
+    assert_eq!(slice(1, i64::MAX, 3), [1.0, 4.0]);
+    assert_eq!(slice(3, 3, 1), [] as [f32; 0]);
+    assert_eq!(slice(9, 0, i64::MIN), [4.0]);
+}
+
+#[test]
+fn einsum_takes_diagonals_sums_and_broadcasts() {
+    let run = |equation: &str, shapes: &[&[usize]], out: &[&str]| {
+        let names: Vec<String> = (0..shapes.len()).map(|i| format!("x{i}")).collect();
+        let inputs = names
+            .iter()
+            .zip(shapes)
+            .map(|(name, shape)| {
+                let dims: Vec<String> = shape.iter().map(|n| n.to_string()).collect();
+                value(name, FLOAT, &dims.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+            .collect();
+        let operands: Vec<&str> = names.iter().map(String::as_str).collect();
+        let nodes = vec![node("Einsum", &operands, &["y"], vec![words("equation", equation)])];
+        let tensors: Vec<Tensor> = shapes.iter().map(|s| counted(s)).collect();
+        model(13, graph(inputs, nodes, y(out))).run(&tensors)[0].to_f32s()
+    };
+    assert_eq!(run("ii->i", &[&[3, 3]], &["3"]), [0.0, 4.0, 8.0]);
+    assert_eq!(run("ij->", &[&[2, 3]], &[]), [15.0]);
+    assert_eq!(run("ij,jk", &[&[2, 2], &[2, 2]], &["2", "2"]), [2.0, 3.0, 6.0, 11.0]);
+    assert_eq!(run("...i,i->...", &[&[2, 3], &[3]], &["2"]), [5.0, 14.0]);
+    assert_eq!(run("i,j->ji", &[&[2], &[3]], &["3", "2"]), [0.0, 0.0, 0.0, 1.0, 0.0, 2.0]);
+    assert_eq!(run("i,i,i->", &[&[3], &[3], &[3]], &[]), [9.0]);
+}
+
+#[test]
+fn indices_out_of_range_are_told_when_they_are_constant() {
+    let nodes = || vec![node("Gather", &["x", "i"], &["y"], vec![])];
+    let with = |index: i64| model(13, graph(x(&["3", "2"]), nodes(), y(&["1", "2"]))).constants(vec![ints_tensor("i", &[1], &[index])]);
+    assert!(with(3).faults(&Options::default()).contains("the index 3 is out of range for 3 elements"));
+    assert_eq!(with(-3).run(&[counted(&[3, 2])])[0].to_f32s(), [0.0, 1.0]);
+}
+
+#[test]
+fn sizes_have_limits() {
+    let mut nodes = vec![node("Concat", &["x", "x"], &["v0"], vec![int("axis", 0)])];
+    for i in 0..60 {
+        let (from, to) = (format!("v{i}"), format!("v{}", i + 1));
+        nodes.push(node("Concat", &[&from, &from], &[&to], vec![int("axis", 0)]));
+    }
+    nodes.push(node("Relu", &["v60"], &["y"], vec![]));
+    let faults = model(13, graph(x(&["2"]), nodes, y(&["n"]))).faults(&Options::default());
+    assert!(faults.starts_with("Limit Concat \"Concat_v37\"") && faults.lines().count() == 1, "{faults}");
+}
+
+#[test]
+fn a_chain_of_any_length_needs_no_stack() {
+    let names: Vec<String> =
+        std::iter::once("x".to_string()).chain((1..30_000).map(|i| format!("v{i}"))).chain(["y".to_string()]).collect();
+    let nodes = names.windows(2).map(|w| node("Relu", &[&w[0]], &[&w[1]], vec![])).collect();
+    let import = model(13, graph(x(&["2"]), nodes, y(&["2"]))).import(&Options::default()).expect("it is only long");
+    assert_eq!(import.graph.len(), 30_001);
+}
