@@ -2,22 +2,36 @@
 //! differ by rounding, since passes reorder sums.
 
 use ir::graph::{eval, text};
-use ir::{Dtype, Graph, Op, Tensor};
+use ir::{Dim, Dtype, Graph, NodeId, Op, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// A value for every symbol.
+type Values = BTreeMap<Arc<str>, i64>;
 
 /// Largest difference allowed, against the largest magnitude in the tensor.
 const TOLERANCE: f64 = 1e-4;
 
 /// What differs between the outputs of two graphs with the same signature; empty when nothing does.
 pub fn compare(before: &Graph, after: &Graph, seed: u64) -> Vec<String> {
+    let values: Values = before.symbols.iter().map(|(name, &(low, high))| (name.clone(), 3.clamp(low, high))).collect();
+    let (Some(before), Some(after)) = (at(before, &values), at(after, &values)) else {
+        return vec!["the graph does not take small sizes".into()];
+    };
+    let mut refused = String::new();
     let found = [false, true].into_iter().find_map(|small| {
-        let given = inputs(before, seed, small)?;
+        let given = inputs(&before, seed, small)?;
         // indices drawn at random may be out of range: small ones hardly are
-        eval::eval(before, &given).ok().map(|wanted| (given, wanted))
+        match eval::eval(&before, &given) {
+            Ok(wanted) => Some((given, wanted)),
+            Err(error) => {
+                refused = error.to_string();
+                None
+            }
+        }
     });
-    let Some((given, wanted)) = found else { return vec!["the oracle does not take inputs made up for this graph".into()] };
-    let got = match eval::eval(after, &given) {
+    let Some((given, wanted)) = found else { return vec![format!("the oracle does not take made-up inputs: {refused}")] };
+    let got = match eval::eval(&after, &given) {
         Ok(got) => got,
         Err(error) => return vec![format!("the oracle refuses the graph: {}", error.what())],
     };
@@ -25,14 +39,46 @@ pub fn compare(before: &Graph, after: &Graph, seed: u64) -> Vec<String> {
     names.zip(wanted.iter().zip(&got)).filter_map(|(name, (w, g))| difference(w, g).map(|d| format!("output \"{name}\": {d}"))).collect()
 }
 
-/// Inputs for a graph, symbols small; with `small`, integers are 0 or 1.
-pub fn inputs(graph: &Graph, seed: u64, small: bool) -> Option<Vec<Tensor>> {
-    let values: BTreeMap<Arc<str>, i64> = graph.symbols.iter().map(|(name, &(low, high))| (name.clone(), 3.clamp(low, high))).collect();
+/// The graph with every symbol fixed. `None` when the sizes do not fit together.
+fn at(graph: &Graph, values: &Values) -> Option<Graph> {
+    let fix = |dims: &mut Vec<Dim>| dims.iter_mut().try_for_each(|d| d.at(values).map(|v| *d = Dim::from(v)));
+    let mut new = Graph::new();
+    let mut ids: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+    let rest = graph.order().into_iter().filter(|id| !graph.inputs().contains(id));
+    for id in graph.inputs().iter().copied().chain(rest) {
+        let mut op = graph.op(id).clone();
+        match &mut op {
+            Op::Input { ty, .. } => fix(&mut ty.shape)?,
+            Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => fix(shape)?,
+            Op::Slice { start, size, .. } => [start, size].into_iter().try_for_each(fix)?,
+            Op::Pad { low, high, .. } => [low, high].into_iter().try_for_each(fix)?,
+            Op::Const { .. }
+            | Op::Transpose { .. }
+            | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::Map { .. }
+            | Op::Dot { .. }
+            | Op::Conv { .. }
+            | Op::Window { .. }
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Cumulate { .. }
+            | Op::Softmax { .. }
+            | Op::Norm { .. } => {}
+        }
+        let operands: Vec<NodeId> = graph.operands(id).iter().map(|o| ids[o]).collect();
+        ids.insert(id, new.add(op, &operands, &graph.node(id).names).ok()?);
+    }
+    new.set_outputs(graph.outputs().iter().map(|(name, id)| (name.clone(), ids[id])).collect());
+    Some(new)
+}
+
+/// Inputs for a graph without symbols; with `small`, integers are 0 or 1.
+fn inputs(graph: &Graph, seed: u64, small: bool) -> Option<Vec<Tensor>> {
     let mut out = Vec::new();
     for (i, &id) in graph.inputs().iter().enumerate() {
-        let Op::Input { ty, .. } = graph.op(id) else { return None };
-        let shape: Option<Vec<usize>> = ty.shape.iter().map(|d| d.at(&values).and_then(|v| usize::try_from(v).ok())).collect();
-        let drawn = text::random(ty.dtype, &shape?, seed.wrapping_mul(31).wrapping_add(i as u64 + 1));
+        let ty = graph.ty(id);
+        let drawn = text::random(ty.dtype, &ty.fixed()?, seed.wrapping_mul(31).wrapping_add(i as u64 + 1));
         out.push(if small && (ty.dtype.is_int() || ty.dtype == Dtype::Bool) { ones_and_zeros(&drawn) } else { drawn });
     }
     Some(out)
