@@ -3,8 +3,9 @@
 //! a tree: shared terms stay shared.
 //!
 //! Laws: `min` and `max` propagate NaN and order -0 below +0; float to integer saturates and NaN gives 0, but the
-//! types below eight bits take the low bits, as ONNX's Cast does; to float8 and float4 values saturate; integers wrap; shifts by the width or more give 0 (-1 for a negative arithmetic shift); integer division
-//! by zero gives 0, MIN / -1 gives MIN; `min` and `max` of bool are and, or. f16 and bf16 round after every term.
+//! types below eight bits take the low bits, as ONNX's Cast does; to float8 and float4 values saturate; integers
+//! wrap; shifts by the width or more give 0 (-1 for a negative arithmetic shift); integer division by zero gives 0,
+//! MIN / -1 gives MIN; `min` and `max` of bool are and, or. f16 and bf16 round after every term.
 
 pub mod eval;
 pub mod lanes;
