@@ -4,6 +4,7 @@
 pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod text;
 pub mod verify;
 
 pub use run::run;

@@ -2,7 +2,7 @@
 
 use super::{Buffer, Pointer, run};
 use crate::kernel::facts::MinMax;
-use crate::kernel::samples::facts;
+use crate::kernel::samples::{Random, facts};
 use crate::kernel::{Facts, text, verify};
 use crate::tensor::Dtype;
 
@@ -525,4 +525,33 @@ fn a_failed_requirement_returns_its_status() {
     };
     assert_eq!((run(0), run(2), run(3), run(-1)), ((0, 7), (0, 9), (4, 0), (4, 0)));
     assert_eq!(run_text("scalar s() { v0 = 1\n if v0 { fail 2 }\n fail 3 }", &facts(), &mut []), 2);
+}
+
+#[test]
+fn one_rounding_is_one_rounding() {
+    let mut random = Random::new(5);
+    let mut number = || {
+        // few bits make sums that lie halfway between two floats, all exponents make every other case
+        let few = ((random.between(-4096, 4096) as f32) * 2f32.powi(random.between(-30, 30) as i32)).to_bits();
+        let tiny = random.next() as u32 & 0x81ff_ffff;
+        let any = random.next() as u32;
+        random.pick(&[few, few, few, tiny, any, 0, 1 << 31, 0x7f80_0000, 1])
+    };
+    for _ in 0..200_000 {
+        let (a, b, c) = ([number(), number()], [number(), number()], [number(), number()]);
+        let got = super::tile::mul_add_once(a, b, c);
+        for i in 0..2 {
+            let [a, b, c] = [a[i], b[i], c[i]].map(f32::from_bits);
+            let wanted = a.mul_add(b, c);
+            let got = f32::from_bits(got[i]);
+            assert!(
+                got.to_bits() == wanted.to_bits() || (got.is_nan() && wanted.is_nan()),
+                "{a:e} * {b:e} + {c:e}: {got:e}, not {wanted:e}"
+            );
+        }
+    }
+    // 1 + 2^-11 + 2^-24 lies halfway, and 2^-60 more does not
+    let (a, b, c) = (1.0 + 2f32.powi(-12), 1.0 + 2f32.powi(-12), 2f32.powi(-60));
+    assert_ne!((f64::from(a) * f64::from(b) + f64::from(c)) as f32, a.mul_add(b, c));
+    assert_eq!(super::tile::mul_add_once([a.to_bits()], [b.to_bits()], [c.to_bits()]), [a.mul_add(b, c).to_bits()]);
 }

@@ -160,12 +160,28 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
     }
 
     fn mul_add(&self, a: Lanes<L>, b: Lanes<L>, c: Lanes<L>) -> Lanes<L> {
-        let f = f32::from_bits;
         match self.fused {
-            true => from_fn(|i| f(a[i]).mul_add(f(b[i]), f(c[i])).to_bits()),
-            false => from_fn(|i| (f(a[i]) * f(b[i]) + f(c[i])).to_bits()),
+            true => mul_add_once(a, b, c),
+            false => from_fn(|i| (f32::from_bits(a[i]) * f32::from_bits(b[i]) + f32::from_bits(c[i])).to_bits()),
         }
     }
+}
+
+/// `a * b + c`, rounded once. In f64 the product is exact and the sum rounded to 53 bits; to round it again to the
+/// 24 of an f32 does no harm unless it lies halfway between two of them, or has fewer bits for being subnormal.
+/// Both are rare, and `f32::mul_add` is a call for each lane where the compiler cannot count on the instruction.
+pub(super) fn mul_add_once<const L: usize>(a: Lanes<L>, b: Lanes<L>, c: Lanes<L>) -> Lanes<L> {
+    const HALFWAY: u32 = 1 << 28;
+    let f = f32::from_bits;
+    let sums: [f64; L] = from_fn(|i| f64::from(f(a[i])) * f64::from(f(b[i])) + f64::from(f(c[i])));
+    let rare = |sum: f64| {
+        let subnormal = (sum.abs() < f64::from(f32::MIN_POSITIVE)) & (sum != 0.0);
+        (sum.to_bits() as u32 & (2 * HALFWAY - 1) == HALFWAY) | subnormal
+    };
+    if sums.iter().fold(false, |any, &sum| any | rare(sum)) {
+        return from_fn(|i| f(a[i]).mul_add(f(b[i]), f(c[i])).to_bits());
+    }
+    from_fn(|i| (sums[i] as f32).to_bits())
 }
 
 const SIGN: u32 = 1 << 31;

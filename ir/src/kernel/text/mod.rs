@@ -50,6 +50,17 @@ pub fn parse_kernel(lexer: &mut Lexer) -> Result<Kernel, ParseError> {
     Ok(Kernel { name, args, body })
 }
 
+/// The words of operations, by kind, in the order of their tables. For documentation.
+pub fn operations() -> [(&'static str, Vec<&'static str>); 5] {
+    [
+        ("tile unary", tile::UNARY.iter().map(|&op| tile::unary(op)).collect()),
+        ("tile binary", tile::BINARY.iter().map(|&op| tile::binary(op)).collect()),
+        ("tile compare", tile::COMPARE.iter().map(|&op| tile::compare(op)).collect()),
+        ("scalar unary", scalar::UNARY.iter().map(|&op| scalar::unary(op)).collect()),
+        ("scalar binary", scalar::BINARY.iter().map(|&op| scalar::binary(op)).collect()),
+    ]
+}
+
 fn name(text: &str) -> String {
     if is_word(text) { text.into() } else { quoted(text) }
 }
@@ -185,14 +196,13 @@ fn parse_f64(lexer: &mut Lexer) -> Result<u64, ParseError> {
 /// The words of an enumeration, both ways; a variant that carries something is parsed with the value given here.
 macro_rules! words {
     ($word:ident $parse:ident $all:ident $type:ident { $($variant:ident $(($value:expr))? $text:literal,)* }) => {
-        fn $word(op: $type) -> &'static str {
+        pub(super) fn $word(op: $type) -> &'static str {
             match op { $($type::$variant { .. } => $text,)* }
         }
         fn $parse(text: &str) -> Option<$type> {
             match text { $($text => Some($type::$variant $(($value))?),)* _ => None }
         }
         /// One of each.
-        #[cfg(test)]
         pub(in crate::kernel) const $all: &[$type] = &[$($type::$variant $(($value))?,)*];
     };
 }

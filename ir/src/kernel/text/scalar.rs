@@ -143,7 +143,7 @@ fn parse_types(lexer: &mut Lexer) -> Result<Vec<Ty>, ParseError> {
     }
     loop {
         let word = lexer.word()?;
-        all.push(parse_ty(word).ok_or_else(|| lexer.error(format!("`{word}` is none of int, f32, f64")))?);
+        all.push(parse_ty(word).ok_or_else(|| lexer.error(format!("`{word}` is none of {}", types(TYPES))))?);
         if !lexer.eat(",") {
             return Ok(all);
         }
