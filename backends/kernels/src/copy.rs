@@ -4,6 +4,8 @@
 
 mod lanes;
 mod pad;
+#[cfg(test)]
+mod tests;
 
 use crate::build::{Builder, Halo, Home};
 use crate::generic;
@@ -14,9 +16,10 @@ use ir::kernel::{Facts, Kernel};
 use ir::scalar::Literal;
 use ir::{Dtype, Fault, Tensor};
 
-/// Copies `shape` elements of `dtype` from one place to another; they do not overlap.
+/// Copies `shape` elements of `dtype` from one place to another, unless they are there already; otherwise the
+/// places do not overlap.
 pub fn copy(builder: &mut Builder, dtype: Dtype, shape: &[usize], from: &Place, to: &Place) {
-    if shape.contains(&0) {
+    if shape.contains(&0) || from.same(to, shape) {
         return;
     }
     let kernel = copy_kernel(builder.facts, dtype.bytes(), shape, &from.strides, &to.strides);
@@ -48,7 +51,7 @@ fn fill_kernel(facts: &Facts, width: usize, regions: &[Region], bits: u64) -> Ke
 }
 
 /// Fills `shape` elements at a place.
-fn fill(builder: &mut Builder, shape: &[usize], to: &Place, value: Literal) {
+pub(crate) fn fill(builder: &mut Builder, shape: &[usize], to: &Place, value: Literal) {
     if shape.contains(&0) {
         return;
     }

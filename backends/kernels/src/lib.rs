@@ -104,7 +104,7 @@ pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
     for (i, (_, id)) in graph.outputs().iter().enumerate() {
         let to = places.output(i);
         let from = source(graph, *id, &places);
-        let in_place = matches!(&from.at, Where::Place(p) if *p == to);
+        let in_place = matches!(&from.at, Where::Place(p) if p.same(&to, &from.shape));
         if !in_place {
             builder.what = "output".into();
             builder.names = graph.node(*id).names.clone();
@@ -164,9 +164,7 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
         if let Some(view) = view.clone() {
             if places.routed_elsewhere(id, &view, builder) {
                 let place = places.target(id, builder);
-                if place != view {
-                    copy::copy(builder, dtype, &shape, &view, &place);
-                }
+                copy::copy(builder, dtype, &shape, &view, &place);
             } else {
                 places.set(id, view);
             }

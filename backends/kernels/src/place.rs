@@ -32,6 +32,12 @@ impl Place {
         self.strides.iter().zip(dense_strides(shape)).zip(shape).all(|((&s, d), &n)| n <= 1 || s == d)
     }
 
+    /// Whether `shape` elements lie at the same addresses (strides of axes of size 1 do not count).
+    pub fn same(&self, other: &Place, shape: &[usize]) -> bool {
+        let strides = self.strides.iter().zip(&other.strides).zip(shape).all(|((a, b), &n)| n <= 1 || a == b);
+        self.buffer == other.buffer && self.offset == other.offset && strides
+    }
+
     /// Bytes from the buffer's start to the first element.
     pub fn byte_offset(&self, dtype: Dtype) -> i64 {
         self.offset * dtype.bytes() as i64
