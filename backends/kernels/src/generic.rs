@@ -5,10 +5,14 @@
 
 mod folds;
 mod gather;
+#[cfg(test)]
+pub(crate) mod harness;
 mod moves;
 mod products;
 pub(crate) mod resize;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use moves::{copy_kernel, fill_kernel};

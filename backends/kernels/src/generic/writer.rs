@@ -34,10 +34,12 @@ impl Writer {
 
     /// A further argument; its pointer is to the element at index 0 of `shape` with `strides` in elements.
     pub fn memory(&mut self, name: &str, access: Access, dtype: Dtype, shape: &[usize], strides: &[i64]) -> Memory {
-        let reach =
-            |pick: fn(i64) -> bool| shape.iter().zip(strides).map(|(&n, &s)| (n as i64 - 1).max(0) * s).filter(|&d| pick(d)).sum::<i64>();
+        let reach = |pick: fn(i64) -> bool| shape.iter().zip(strides).map(|(&n, &s)| (n as i64 - 1) * s).filter(|&d| pick(d)).sum::<i64>();
         let width = dtype.bytes() as i64;
-        let (low, high) = (reach(|d| d < 0) * width, (reach(|d| d > 0) + 1) * width);
+        let (low, high) = match shape.contains(&0) {
+            true => (0, 0),
+            false => (reach(|d| d < 0) * width, (reach(|d| d > 0) + 1) * width),
+        };
         self.args.push(Arg { name: name.into(), low, high, access });
         Memory { arg: u8::try_from(self.args.len() - 1).expect("operators have fewer operands than 256"), dtype }
     }
