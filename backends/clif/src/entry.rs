@@ -150,7 +150,7 @@ pub fn entry(target: &Target, entry: &Entry) -> Result<Vec<Symbol>, Fault> {
         symbols.extend(steps(target, level, entry.name, memory.worker_bytes)?);
     }
     let (name, task) = (format!("{}.run", entry.name), format!("{}.task", entry.name));
-    symbols.push(function(&target.any, target.machine, &task, &[I64; 3], &[], |body, params| write_task(body, params))?);
+    symbols.push(function(&target.any, target.machine, &task, &[I64; 3], &[], write_task)?);
     symbols.push(function(&target.any, target.machine, &name, &[I64], &[I32], |body, params| {
         let context = body.stack(BASES as u32 + 8 * (FIRST_PORT + first.inputs.len() + first.outputs.len()) as u32);
         Run { body, entry, memory, call: params[0], context, fails: BTreeMap::new() }.write(&task);

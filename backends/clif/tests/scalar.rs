@@ -29,6 +29,7 @@ fn compare(test: &str, cases: &[Case]) {
     let mut input = Vec::new();
     for (i, case) in cases.iter().enumerate() {
         let KernelBody::Scalar(scalar) = &case.kernel.body else { panic!("only scalar kernels here") };
+        ir::kernel::verify(&case.kernel, &case.facts).unwrap_or_else(|faults| panic!("{}: {faults:#?}", case.kernel.name));
         let name = format!("k{i}");
         let symbol = clif::scalar_kernel(&target, &name, case.kernel.args.len(), scalar, &case.facts).expect("small enough");
         assert_eq!(symbol.relocations, [], "a scalar kernel stands alone");
@@ -323,12 +324,11 @@ fn every_element_type_loads_and_stores() {
             2 => (0..=65535u16).flat_map(u16::to_le_bytes).collect(),
             width => (0..n * width).map(|_| random.next() as u8).collect(),
         };
-        // to the type, and from the type; what may be stored as a bool is 0 or 1
+        // to the type, and from the type
         let edges = values(ty);
         let computed: Vec<u8> = (0..n)
-            .flat_map(|i| match (ty, dtype) {
-                (Ty::Int, Dtype::Bool) => (random.next() & 1).to_le_bytes().to_vec(),
-                (Ty::F32, _) if i >= edges.len() => {
+            .flat_map(|i| match ty {
+                Ty::F32 if i >= edges.len() => {
                     // mostly exponents around those that f16 has
                     let exponent = 95 + random.below(60) as u32;
                     (random.next() as u32 & 0x807f_ffff | exponent << 23).to_le_bytes().to_vec()
@@ -350,7 +350,10 @@ fn every_element_type_loads_and_stores() {
         let var = build.value(Ty::Int);
         let loaded = build.set(&mut inside, ty, Expr::Load { arg: 0, dtype: *dtype, at: var });
         inside.push(Stmt::Store { arg: 1, dtype: dense, at: var, value: loaded });
-        let loaded = build.set(&mut inside, ty, Expr::Load { arg: 2, dtype: dense, at: var });
+        let mut loaded = build.set(&mut inside, ty, Expr::Load { arg: 2, dtype: dense, at: var });
+        if *dtype == Dtype::Bool {
+            loaded = build.set(&mut inside, ty, Expr::Unary(Unary::Wrap(Dtype::Bool), loaded));
+        }
         inside.push(Stmt::Store { arg: 3, dtype: *dtype, at: var, value: loaded });
         body.push(Stmt::For { var, from, to, body: inside });
         build.kernel.body = body;
@@ -426,7 +429,7 @@ impl Writer<'_> {
                 // mostly passes
                 let below = self.random.pick(&[i64::MAX, i64::MAX, 1 << 40, 100]);
                 let value = if below == 100 { value } else { self.index(to) };
-                let status = 4 + self.random.below(3) as u8;
+                let status = 1 + self.random.below(4) as u8;
                 self.put(to, Ty::Int, Expr::Require { value, below, status })
             }
             6..9 => {
@@ -472,7 +475,7 @@ impl Writer<'_> {
                 }
                 7 => {
                     if self.random.below(40) == 0 {
-                        to.push(Stmt::Fail { status: 9 });
+                        to.push(Stmt::Fail { status: 5 });
                     }
                 }
                 8 => {
