@@ -115,26 +115,31 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
     let batch = job.shape[0];
     let full = channels / lanes;
     let rest = channels % lanes;
+    // line by line, so that the lines a window spans are still in L1 for its next vector of channels
+    let in_columns = |i: usize, by: i64| if matches!(extras[i], Extra::Memory { contiguous: true, .. }) { by } else { 0 };
     w.repeat(batch, |w| {
-        for (count, valid) in [(full, lanes), (usize::from(rest > 0), rest)] {
-            w.repeat(count, |w| {
-                plan.plane(out_y, out_x, most, valid, scratch, builder, w);
-                w.advance(X, (lanes * 4) as i64);
-                w.advance(W, group_bytes);
-                w.advance(C, (lanes * 4) as i64);
-                plan.each_extra(w, |i| {
-                    matches!(extras[i], Extra::Memory { contiguous: true, .. }).then_some((lanes * 4) as i64).unwrap_or(0)
+        w.repeat(out_y, |w| {
+            for (count, valid) in [(full, lanes), (usize::from(rest > 0), rest)] {
+                w.repeat(count, |w| {
+                    plan.line(out_x, most, valid, scratch, builder, w);
+                    w.advance(X, (lanes * 4) as i64);
+                    w.advance(W, group_bytes);
+                    w.advance(C, (lanes * 4) as i64);
+                    plan.each_extra(w, |i| in_columns(i, (lanes * 4) as i64));
                 });
-            });
-        }
-        let back = -((vectors * lanes * 4) as i64);
-        w.advance(X, back + if batch > 1 { image.strides[0] * 4 } else { 0 });
-        w.advance(W, -(vectors as i64 * group_bytes));
-        w.advance(C, back + if batch > 1 { job.place.strides[0] * 4 } else { 0 });
-        plan.each_extra(w, |i| {
-            matches!(extras[i], Extra::Memory { contiguous: true, .. }).then_some(back).unwrap_or(0)
-                + if batch > 1 { steps[i][0] } else { 0 }
+            }
+            let back = -((vectors * lanes * 4) as i64);
+            w.advance(X, back + plan.x_step.0);
+            w.advance(W, -(vectors as i64 * group_bytes));
+            w.advance(C, back + plan.c_step.0);
+            plan.each_extra(w, |i| in_columns(i, back) + plan.extra_step[i].0);
         });
+        if batch > 1 {
+            let lines = out_y as i64;
+            w.advance(X, image.strides[0] * 4 - plan.x_step.0 * lines);
+            w.advance(C, job.place.strides[0] * 4 - plan.c_step.0 * lines);
+            plan.each_extra(w, |i| steps[i][0] - plan.extra_step[i].0 * lines);
+        }
     });
     let end = |first: i64, down: i64, right: i64| {
         first * (batch as i64 - 1) + down * (out_y as i64 - 1) + right * (out_x as i64 - 1) + channels as i64 * 4
@@ -179,9 +184,8 @@ impl Plan<'_> {
         if self.resident { (registers - taps - 4).min(8) } else { (registers - 4).min(8) }
     }
 
-    /// All output lines and columns of one vector of channels; pointers end where they began.
-    #[allow(clippy::too_many_arguments)]
-    fn plane(&self, out_y: usize, out_x: usize, most: usize, valid: usize, scratch: Option<P>, builder: &Builder, w: &mut Writer) {
+    /// One output line of one vector of channels; pointers end where they began.
+    fn line(&self, out_x: usize, most: usize, valid: usize, scratch: Option<P>, builder: &Builder, w: &mut Writer) {
         let mut pool = Pool::new(builder.facts);
         let taps = self.kernel.0 * self.kernel.1;
         let mut weights = Vec::new();
@@ -194,22 +198,17 @@ impl Plan<'_> {
         }
         let tiles = out_x.div_ceil(most);
         let (size, larger) = (out_x / tiles, out_x % tiles);
-        w.repeat(out_y, |w| {
-            for (count, columns) in [(larger, size + 1), (tiles - larger, size)] {
-                w.repeat(count, |w| {
-                    self.tile(columns, valid, &weights, scratch, pool.clone(), builder, w).expect("the epilogue was tried before");
-                    w.advance(X, self.x_step.1 * columns as i64);
-                    w.advance(C, self.c_step.1 * columns as i64);
-                    self.each_extra(w, |i| self.extra_step[i].1 * columns as i64);
-                });
-            }
-            w.advance(X, self.x_step.0 - self.x_step.1 * out_x as i64);
-            w.advance(C, self.c_step.0 - self.c_step.1 * out_x as i64);
-            self.each_extra(w, |i| self.extra_step[i].0 - self.extra_step[i].1 * out_x as i64);
-        });
-        w.advance(X, -self.x_step.0 * out_y as i64);
-        w.advance(C, -self.c_step.0 * out_y as i64);
-        self.each_extra(w, |i| -self.extra_step[i].0 * out_y as i64);
+        for (count, columns) in [(larger, size + 1), (tiles - larger, size)] {
+            w.repeat(count, |w| {
+                self.tile(columns, valid, &weights, scratch, pool.clone(), builder, w).expect("the epilogue was tried before");
+                w.advance(X, self.x_step.1 * columns as i64);
+                w.advance(C, self.c_step.1 * columns as i64);
+                self.each_extra(w, |i| self.extra_step[i].1 * columns as i64);
+            });
+        }
+        w.advance(X, -self.x_step.1 * out_x as i64);
+        w.advance(C, -self.c_step.1 * out_x as i64);
+        self.each_extra(w, |i| -self.extra_step[i].1 * out_x as i64);
     }
 
     #[allow(clippy::too_many_arguments)]
