@@ -10,6 +10,10 @@ use ir::program::{Packed, Program};
 /// The block's alignment in bytes; the caller of a model aligns weights that come from a file to it.
 pub const WEIGHTS_ALIGN: u32 = 64;
 
+/// Up to this size a constant is compared with the others of its own level, too. Larger ones repeat between levels only, and
+/// to read hundreds of megabytes for nothing takes time.
+const SMALL: u64 = 64 << 10;
+
 /// Where each constant lies.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
@@ -28,11 +32,13 @@ impl Pool {
         let mut prints: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
         for program in programs {
             let mut offsets = Vec::new();
+            let own = pool.pieces.len();
             for packed in &program.constants {
                 assert!(packed.align <= u64::from(WEIGHTS_ALIGN), "a constant aligned to {} bytes", packed.align);
                 let alike = same_size.entry(packed.bytes()).or_default();
-                let print = (!alike.is_empty()).then(|| fingerprint(packed));
-                let shared = alike.iter().copied().find(|other| {
+                let others: Vec<usize> = alike.iter().copied().filter(|other| *other < own || packed.bytes() <= SMALL).collect();
+                let print = (!others.is_empty()).then(|| fingerprint(packed));
+                let shared = others.into_iter().find(|other| {
                     let (offset, piece) = &pool.pieces[*other];
                     offset.is_multiple_of(packed.align.max(1)) && Some(*prints.entry(*other).or_insert_with(|| fingerprint(piece))) == print
                 });
@@ -84,6 +90,14 @@ fn fingerprint(packed: &Packed) -> [u64; 2] {
 mod tests {
     use super::*;
     use ir::program::Part;
+
+    #[test]
+    fn levels_share_large_constants() {
+        let constant = |byte: u8| Packed { align: 64, parts: vec![Part::Bytes(vec![byte; 70_000].into())] };
+        let programs = [[1, 2], [2, 3]].map(|bytes| Program { constants: bytes.map(constant).to_vec(), ..Program::default() });
+        let pool = Pool::new(&programs);
+        assert_eq!(pool.offsets, [vec![0, 70_016], vec![70_016, 140_032]]);
+    }
 
     #[test]
     fn equal_constants_are_stored_once() {
