@@ -208,8 +208,8 @@ impl Main<'_, '_, '_> {
         let sum = self.body.mul_imm(before, 10);
         let sum = self.body.add(sum, digit);
         self.body.set(runs, sum);
-        // more than a day of the smallest model
-        let too_many = self.body.cmp_imm(IntCC::UnsignedGreaterThan, sum, 1_000_000_000);
+        // their times would take more than 80 MB
+        let too_many = self.body.cmp_imm(IntCC::UnsignedGreaterThan, sum, 10_000_000);
         self.body.leave_if(too_many, usage);
         let next = self.body.add_imm(place, 1);
         self.body.set(at, next);
