@@ -81,7 +81,7 @@ pub fn reduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         ReduceKind::Min => (ScalarOp::Min, dtype, extreme(dtype, true)),
     };
     let join = Terms::of(join, inside, draft.fused())?;
-    let divide = Terms::of(ScalarOp::Div, inside, draft.fused())?;
+    let divide = (*kind == ReduceKind::Mean).then(|| Terms::of(ScalarOp::Div, inside, draft.fused())).transpose()?;
     let count = rows.count();
     let walks = [vec![job.place.strides.as_slice(), rows.kept.as_slice()], tail.walks()].concat();
     let zeros = vec![draft.w.int(0); walks.len()];
@@ -94,7 +94,7 @@ pub fn reduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
             w.put(so_far, new);
         });
         let mut value = w.get(so_far);
-        if *kind == ReduceKind::Mean {
+        if let Some(divide) = &divide {
             let count = literal(w, Literal::number(inside, count as f64));
             value = divide.emit(w, &[value, count]);
         }

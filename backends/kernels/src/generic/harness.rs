@@ -51,10 +51,10 @@ pub fn random(dtype: Dtype, shape: &[usize], dice: &mut Random) -> Tensor {
         let r = dice.next();
         let literal = match dtype {
             Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 => ir::scalar::Literal::number(dtype, (r % 4001) as f64 / 500.0 - 4.0),
-            Dtype::Bool => ir::scalar::Literal::bool(r % 2 == 0),
+            Dtype::Bool => ir::scalar::Literal::bool(r.is_multiple_of(2)),
             Dtype::I4 | Dtype::U4 | Dtype::F4E2M1 => ir::scalar::Literal { dtype, bits: r % 16 },
             Dtype::I2 | Dtype::U2 => ir::scalar::Literal { dtype, bits: r % 4 },
-            d if d.is_int() && r % 8 == 0 => ir::scalar::Literal::int(d, (r >> 8) as i64),
+            d if d.is_int() && r.is_multiple_of(8) => ir::scalar::Literal::int(d, (r >> 8) as i64),
             d if d.is_int() => ir::scalar::Literal::int(d, (r % 23) as i64 - if d.is_signed_int() { 11 } else { 0 }),
             d => ir::scalar::Literal { dtype: d, bits: r & 0xff },
         };
@@ -84,10 +84,10 @@ const GAP: u8 = 0x5a;
 
 /// The program of the one operator of `graph`; inputs whose name starts with `c` are constants. `dice`: gaps, else
 /// everything is dense. Also the box of the output in its buffer.
-fn program<'a>(
+fn program(
     graph: &Graph,
     inputs: &[Tensor],
-    facts: &'a Facts,
+    facts: &Facts,
     mut dice: Option<&mut Random>,
     lower: Lower,
 ) -> Result<(Program, Vec<usize>, Vec<usize>), Fault> {
@@ -190,7 +190,7 @@ pub fn fault(text: &str, lower: Lower) -> Fault {
     program(&graph, &inputs, &machines()[0], None, lower).expect_err(text)
 }
 
-fn compare(text: &str, got: &Tensor, want: &Tensor, relative: f64) {
+pub fn compare(text: &str, got: &Tensor, want: &Tensor, relative: f64) {
     assert_eq!(got.ty(), want.ty(), "{text}");
     if relative == 0.0 || !want.dtype().is_float() {
         assert!(got == want, "{text}:\n got {:?}\nwant {:?}", got.to_f64s(), want.to_f64s());

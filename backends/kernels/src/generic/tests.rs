@@ -301,3 +301,48 @@ fn types_without_arithmetic_are_named() {
     }
     check("%x: f8e5m2[2,3] = input \"x\" %y = map %x do { a }", 0.0, lower);
 }
+
+/// Whole graphs, through whatever path each node takes, on every machine.
+#[test]
+fn graphs_of_several_operators() {
+    let conv = "stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1";
+    for lines in [
+        // channels first in and out, a residual, a concatenation of a part with a constant, a slice of all
+        format!(
+            "%x: f32[1,3,8,9] = input \"x\" %w: f32[3,3,3,8] = const splat 0.125 %t = transpose %x {{perm=[0,2,3,1]}} \
+             %a = conv %t, %w {{{conv}}} do {{ max(a, 0.0) }} %v: f32[3,3,8,8] = const splat -0.0625 \
+             %b = conv %a, %v, %a {{{conv}}} do {{ add(a, b) }} %k: f32[1,8,9,4] = const splat 2.0 %c = concat %a, %k, %b {{axis=3}} \
+             %s = slice %c {{start=[0,7,0,2], step=[1,-1,2,1], size=[1,8,5,16]}} %y = transpose %s {{perm=[0,3,1,2]}}"
+        ),
+        // pooling, padding by reflection, flattening into a matrix product, softmax
+        "%x: f32[2,6,6,4] = input \"x\" %p = pad %x {low=[0,1,1,0], high=[0,1,1,0], mode=reflect, value=0.0} \
+         %m = window %p {kind=max, size=[2,2], stride=[2,2], dilation=[1,1], low=[0,0], high=[0,0]} %f = reshape %m {shape=[2,64]} \
+         %w: f32[64,10] = const splat 0.05 %d = dot %f, %w {trans_a=false, trans_b=false} do { tanh(a) } %y = softmax %d {axis=1, log=false}"
+            .to_string(),
+        // attention by hand, with a mask of another type
+        "%q: f32[2,5,8] = input \"q\" %k: f32[2,5,8] = input \"k\" %m: bool[5,5] = input \"m\" \
+         %d = dot %q, %k {trans_a=false, trans_b=true} %e = map %d, %m do { t0 = mul(a, 0.35); select(b, t0, -10000.0) } \
+         %s = softmax %e {axis=2, log=false} %o = dot %s, %k {trans_a=false, trans_b=false} %n = norm %o {axes=[2], epsilon=1e-5, center=true} \
+         %y = reduce %n {kind=max, axes=[1]} pre { mul(a, a) }"
+            .to_string(),
+        // types other than f32
+        "%x: u8[1,5,7,3] = input \"x\" %f = map %x do { t0 = cast.f16(a); div(t0, 255.0:f16) } %t = transpose %f {perm=[0,3,1,2]} \
+         %r = reduce %t {kind=mean, axes=[2,3]} %i: i64[2] = const [2,-3] %g = gather %r, %i {axis=1} %y = map %g do { cast.f32(a) }"
+            .to_string(),
+    ] {
+        let graph = ir::graph::text::parse(&format!("graph {{ {lines} return %y \"y\" }}"), &|_| None).unwrap_or_else(|e| panic!("{lines}: {e:?}"));
+        let mut dice = Random(17);
+        let inputs: Vec<Tensor> = graph
+            .inputs()
+            .iter()
+            .map(|&i| super::harness::random(graph.ty(i).dtype, &graph.ty(i).fixed().expect("fixed"), &mut dice))
+            .collect();
+        let want = ir::graph::eval::eval(&graph, &inputs).expect("it can be evaluated").remove(0);
+        for facts in super::harness::machines() {
+            let program = crate::lower(&graph, &facts).unwrap_or_else(|f| panic!("{lines}: {f:?}"));
+            ir::program::verify(&program, &facts).unwrap_or_else(|f| panic!("{lines} on {}: {f:#?}", facts.name));
+            let got = ir::program::run(&program, &facts, &inputs).expect("it runs").remove(0);
+            super::harness::compare(&lines, &got, &want, 2e-4);
+        }
+    }
+}
