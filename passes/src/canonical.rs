@@ -31,6 +31,9 @@ fn rewritten(scope: &mut Scope, arg: Arg) -> Option<Arg> {
     if !matches!(scope.dtype(arg), Dtype::F32 | Dtype::F64) {
         return None;
     }
+    if let Some(x) = gate(scope, arg) {
+        return Some(hard_sigmoid(scope, x));
+    }
     let product = Product::of(scope, arg);
     match product.factors[..] {
         [c] if near(product.scale, 1.0 / 6.0) => {
@@ -106,16 +109,30 @@ fn cubic(scope: &Scope, z: Arg, x: Arg) -> bool {
     }
 }
 
-/// `x` of `clip(x + 3, 0, 6)`.
-fn clipped(scope: &Scope, arg: Arg) -> Option<Arg> {
+/// `x` of `clip(x, 0, high)`.
+fn clip(scope: &Scope, arg: Arg, high: f64) -> Option<Arg> {
     let bounds = |outer, inner, a: f64, b: f64| {
         let (y, first) = with_literal(scope, arg, outer)?;
         let (z, second) = with_literal(scope, y, inner)?;
         (first == a && second == b).then_some(z)
     };
-    let sum = bounds(ScalarOp::Min, ScalarOp::Max, 6.0, 0.0).or_else(|| bounds(ScalarOp::Max, ScalarOp::Min, 0.0, 6.0))?;
-    let (x, three) = with_literal(scope, sum, ScalarOp::Add)?;
+    bounds(ScalarOp::Min, ScalarOp::Max, high, 0.0).or_else(|| bounds(ScalarOp::Max, ScalarOp::Min, 0.0, high))
+}
+
+/// `x` of `clip(x + 3, 0, 6)`.
+fn clipped(scope: &Scope, arg: Arg) -> Option<Arg> {
+    let (x, three) = with_literal(scope, clip(scope, arg, 6.0)?, ScalarOp::Add)?;
     (three == 3.0).then_some(x)
+}
+
+/// `x` of `clip(x / 6 + 0.5, 0, 1)`.
+fn gate(scope: &Scope, arg: Arg) -> Option<Arg> {
+    let (sixth, half) = with_literal(scope, clip(scope, arg, 1.0)?, ScalarOp::Add)?;
+    let product = Product::of(scope, sixth);
+    match product.factors[..] {
+        [x] if half == 0.5 && near(product.scale, 1.0 / 6.0) => Some(x),
+        _ => None,
+    }
 }
 
 /// `clip(x / 6 + 0.5, 0, 1)`.
@@ -194,7 +211,7 @@ mod tests {
 
     fn canon(text: &str) -> String {
         let f = [Dtype::F32];
-        let once = activations(&simplify(&body(text).unwrap(), &f), &f);
+        let once = activations(&simplify(&body(text).expect(text), &f), &f);
         let twice = activations(&simplify(&once, &f), &f);
         assert_eq!(once, twice, "{text}");
         print_body(&once)
@@ -227,6 +244,7 @@ mod tests {
         let form = "{ t0 = mul(a, 0.16666667); t1 = add(t0, 0.5); t2 = max(t1, 0.0); t3 = min(t2, 1.0); mul(a, t3) }";
         assert_eq!(canon("{ t0 = add(a, 3.0); t1 = max(t0, 0.0); t2 = min(t1, 6.0); t3 = mul(a, t2); div(t3, 6.0) }"), form);
         assert_eq!(canon("{ t0 = add(a, 3.0); t1 = min(t0, 6.0); t2 = max(t1, 0.0); t3 = div(t2, 6.0); mul(a, t3) }"), form);
+        assert_eq!(canon("{ t0 = div(a, 6.0); t1 = add(t0, 0.5); t2 = max(t1, 0.0); t3 = min(t2, 1.0); mul(a, t3) }"), form);
         assert_eq!(canon(form), form);
     }
 }

@@ -15,10 +15,13 @@ pub fn dead(graph: &mut Graph, fuel: &mut Fuel) -> usize {
 /// Constants up to this size are compared by their bytes; larger ones only when they are the same view.
 const BYTES: usize = 4096;
 
+/// Element type and shape.
+type Kind = (&'static str, Vec<usize>);
+
 /// Equal constants become one.
 pub fn share_constants(graph: &mut Graph, fuel: &mut Fuel) -> usize {
-    let mut small: BTreeMap<(&'static str, Vec<usize>, bool, Vec<u8>), NodeId> = BTreeMap::new();
-    let mut large: BTreeMap<(&'static str, Vec<usize>), Vec<NodeId>> = BTreeMap::new();
+    let mut small: BTreeMap<(Kind, bool, Vec<u8>), NodeId> = BTreeMap::new();
+    let mut large: BTreeMap<Kind, Vec<NodeId>> = BTreeMap::new();
     let mut shared = 0;
     for id in graph.order() {
         let Some(tensor) = graph.as_const(id) else { continue };
@@ -26,7 +29,7 @@ pub fn share_constants(graph: &mut Graph, fuel: &mut Fuel) -> usize {
         let splat = tensor.is_splat() && tensor.elements() > 0;
         let twin = if splat || tensor.elements() * tensor.dtype().bytes() <= BYTES {
             let bytes = if splat { one(tensor) } else { tensor.bytes().to_vec() };
-            let first = *small.entry((kind.0, kind.1, splat, bytes)).or_insert(id);
+            let first = *small.entry((kind, splat, bytes)).or_insert(id);
             (first != id).then_some(first)
         } else {
             let others = large.entry(kind).or_default();

@@ -43,11 +43,11 @@ impl Recipe {
     }
 }
 
-const O0: &[&Pass] = &[&DEAD, &ORDER];
-const O2: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &CONSTANTS, &DEAD, &ORDER];
+const O0: &[&Pass] = &[&DEAD, &FOLD, &ORDER];
+const O2: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &CONSTANTS, &TIDY, &DEAD, &ORDER];
 
 /// Every pass, each once.
-pub const ALL: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ORDER];
+pub const ALL: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &TIDY, &ORDER];
 
 pub static DEAD: Pass = Pass { name: "dead", about: "nodes that no output needs go", required: false, run: Work::Whole(clean::dead) };
 
@@ -153,11 +153,19 @@ pub static FUSE: Pass = Pass {
         &tidy::TRIM_CONSTANTS,
         &tidy::SIMPLIFY_BODY,
         &fuse::MAP_INTO_PRODUCER,
+        &batch_norm::SCALE_OUT_OF_DOT,
         &batch_norm::SCALE_INTO_WEIGHTS,
         &fuse::MAP_INTO_MAP,
         &fuse::MAP_INTO_PROLOGUE,
         &reshape::SINK_RESHAPE,
     ]),
+};
+
+pub static TIDY: Pass = Pass {
+    name: "tidy",
+    about: "what became equal when constants were shared is one",
+    required: false,
+    run: Work::Rules(&[&identity::SHARE_EQUAL, &tidy::SHARE_OPERANDS, &tidy::SIMPLIFY_BODY]),
 };
 
 /// Every rule of every pass, each once, in order of appearance.

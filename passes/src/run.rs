@@ -330,11 +330,8 @@ impl<'a> Runner<'a> {
             };
             match (rule.at)(graph, id) {
                 None => {}
-                Some(Match::Near(why)) => {
-                    if self.options.explain {
-                        missed.push(line(graph, Some(why)));
-                    }
-                }
+                Some(Match::Near(_)) if !self.options.explain => {}
+                Some(Match::Near(why)) => missed.push(line(graph, Some(why))),
                 Some(Match::Fire(rewrite)) => {
                     if let Some(why) = unsound(graph, &rewrite) {
                         self.report.refused.push(format!("{} at \"{}\": {why}", rule.name, graph.label(id)));

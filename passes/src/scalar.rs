@@ -205,11 +205,12 @@ impl<'a> Scope<'a> {
             }
         }
         // powers of two only shift the exponent, so that floats may be joined as well
-        if let (Some((a, c)), Arg::Literal(d)) = (self.with_literal(x, ScalarOp::Mul), y) {
-            if power_of_two(c) && power_of_two(d) {
-                let both = oracle::scalar(ScalarOp::Mul, &[c, d])?;
-                return power_of_two(both).then(|| self.emit(ScalarOp::Mul, vec![a, Arg::Literal(both)]));
-            }
+        if let (Some((a, c)), Arg::Literal(d)) = (self.with_literal(x, ScalarOp::Mul), y)
+            && power_of_two(c)
+            && power_of_two(d)
+        {
+            let both = oracle::scalar(ScalarOp::Mul, &[c, d])?;
+            return power_of_two(both).then(|| self.emit(ScalarOp::Mul, vec![a, Arg::Literal(both)]));
         }
         self.joined(ScalarOp::Mul, x, y)
     }
@@ -416,7 +417,7 @@ mod tests {
     use ir::scalar::text::print_body;
 
     fn short(text: &str, params: &[Dtype]) -> String {
-        print_body(&simplify(&ir::scalar::body(text).unwrap(), params))
+        print_body(&simplify(&ir::scalar::body(text).expect(text), params))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Scales and shifts behind a convolution or dot with constant weights: the scales go into the weights, the
-//! shifts become one bias. Batch normalization is the common case; a scalar factor is another.
+//! shifts become one bias. Batch normalization is the common case; a scalar factor is another. A scalar factor
+//! in front of a dot goes behind it.
 
 use crate::layout::trimmed;
 use crate::pointwise::{Pointwise, drop_unused};
@@ -53,6 +54,69 @@ pub const SCALE_INTO_WEIGHTS: Rule = Rule {
         b.replace(id, value)
     },
 };
+
+pub const SCALE_OUT_OF_DOT: Rule = Rule {
+    name: "scale_out_of_dot",
+    about: "a scalar factor of a dot's operand is a factor of its result; the map that multiplies must be unshared, and so what moves it",
+    root: |op| matches!(op, Op::Dot { .. }),
+    at: |graph, id| {
+        let p = Pointwise::of(graph, id)?;
+        if p.types[0] != Dtype::F32 {
+            return None;
+        }
+        let mut factor = 1.0;
+        let mut b = Builder::new(graph, &[id]);
+        let mut own: Vec<Val> = p.own.iter().map(|&o| Val::Old(o)).collect();
+        let mut shared = false;
+        for slot in 0..2 {
+            let mut path = vec![p.own[slot]];
+            while let Op::Transpose { .. } | Op::Reshape { .. } = graph.op(*path.last()?) {
+                path.push(graph.operands(*path.last()?)[0]);
+            }
+            let map = path.pop()?;
+            let Some(by) = scalar_factor(graph, map) else { continue };
+            if graph.use_count(map) != 1 || path.iter().any(|&o| graph.use_count(o) != 1) {
+                shared = true;
+                continue;
+            }
+            factor *= by;
+            let mut value = Val::Old(graph.operands(map)[0]);
+            for &moved in path.iter().rev() {
+                value = b.from(&[moved]).add(graph.op(moved).clone(), &[value])?;
+            }
+            own[slot] = value;
+        }
+        let factor = factor as f32;
+        if own.iter().zip(&p.own).all(|(new, &old)| *new == Val::Old(old)) {
+            return if shared { near("the scaled operand has other users") } else { None };
+        }
+        let mut body = Body { params: p.body.params, terms: Vec::new(), result: Arg::Param(0) };
+        let scaled = body.push(ScalarOp::Mul, &[Arg::Param(0), Arg::Literal(Literal::f32(factor))]);
+        let args: Vec<Arg> = std::iter::once(scaled).chain((1..p.body.params).map(Arg::Param)).collect();
+        body.result = body.inline(&p.body, &args);
+        let mut op = graph.op(id).clone();
+        *op.epilogue_mut()? = body;
+        own.extend(p.extras.iter().map(|&o| Val::Old(o)));
+        let value = b.from(&[id]).add(op, &own)?;
+        b.replace(id, value)
+    },
+};
+
+/// The normal number by which a map multiplies its one operand, if it does nothing else.
+fn scalar_factor(graph: &Graph, map: NodeId) -> Option<f64> {
+    let Op::Map { body } = graph.op(map) else { return None };
+    let [term] = &body.terms[..] else { return None };
+    if body.params != 1 || body.result != Arg::Term(0) || graph.ty(map).dtype != Dtype::F32 {
+        return None;
+    }
+    let factor = match (term.op, &term.args[..]) {
+        (ScalarOp::Mul, [Arg::Param(0), Arg::Literal(l)] | [Arg::Literal(l), Arg::Param(0)]) => l.to_f64(),
+        (ScalarOp::Div, [Arg::Param(0), Arg::Literal(l)]) => 1.0 / l.to_f64(),
+        (ScalarOp::Neg, _) => -1.0,
+        _ => return None,
+    };
+    (factor as f32).is_normal().then_some(factor)
+}
 
 /// One number, or one for each channel.
 #[derive(Clone)]
