@@ -43,7 +43,7 @@ pub fn copy(facts: &Facts, width: usize, shape: &[usize], from: &[i64], to: &[i6
     let mut axes: Vec<Axis> = (0..shape.len()).map(|i| Axis { n: shape[i], from: from[i], to: to[i] }).collect();
     in_lanes(width, &mut axes)?;
     // a loop takes a register for its counter, each argument one for its pointer
-    if axes.len() + 3 > facts.generals as usize || !axes.iter().all(|a| reach(a.from) && reach(a.to) && u32::try_from(a.n).is_ok()) {
+    if axes.len() + 3 > facts.generals as usize || !axes.iter().all(|a| u32::try_from(a.n).is_ok()) {
         return None;
     }
     let span = |stride: fn(&Axis) -> i64| {
@@ -55,13 +55,16 @@ pub fn copy(facts: &Facts, width: usize, shape: &[usize], from: &[i64], to: &[i6
     let ((from_low, from_high), (to_low, to_high)) = (span(|a| a.from), span(|a| a.to));
     let args = vec![arg("from", Access::Read, from_low, from_high), arg("to", Access::Write, to_low, to_high)];
     let mut w = Writer::new();
-    let best = (0..axes.len()).min_by_key(|&i| (cost(facts, axes[i]), usize::MAX - i));
+    let near = |a: &Axis| reach(a.from) && reach(a.to);
+    let best = (0..axes.len()).filter(|&i| near(&axes[i])).min_by_key(|&i| (cost(facts, axes[i]), usize::MAX - i));
     let across = match best {
         Some(i) => axes.remove(i),
-        None => Axis { n: 1, from: LANE, to: LANE },
+        None if axes.is_empty() => Axis { n: 1, from: LANE, to: LANE },
+        None => return None,
     };
     // behind an exchange of axes: the one along which the other side is contiguous
-    let other = axes.iter().position(|a| (across.from != LANE && a.from == LANE) || (across.to != LANE && a.to == LANE));
+    let exchanged = |a: &Axis| (across.from != LANE && a.from == LANE) || (across.to != LANE && a.to == LANE);
+    let other = axes.iter().position(|a| near(a) && exchanged(a));
     let along = other.map(|i| axes.remove(i));
     outer(&mut w, &axes, &mut |w| vectors(w, facts.lanes(), across, along));
     Some(kernel("copy", args, w))
@@ -69,7 +72,7 @@ pub fn copy(facts: &Facts, width: usize, shape: &[usize], from: &[i64], to: &[i6
 
 /// Whether vectors of this distance, some at a time, can be addressed by constants.
 fn reach(stride: i64) -> bool {
-    stride.abs() < 1 << 24
+    stride.abs() < 1 << 23
 }
 
 /// Rough effort for a thousand lanes along this axis.
@@ -200,7 +203,7 @@ pub fn fill(facts: &Facts, width: usize, regions: &[Region], bits: u64) -> Optio
         if offset % LANE != 0 || axes.len() + 3 > facts.generals as usize {
             return None;
         }
-        if !axes.iter().all(|a| a.to >= 0 && reach(a.to) && u32::try_from(a.n).is_ok()) {
+        if !axes.iter().all(|a| a.to >= 0 && u32::try_from(a.n).is_ok()) || !axes.last().is_none_or(|a| reach(a.to)) {
             return None;
         }
         low = low.min(offset);

@@ -145,5 +145,7 @@ fn what_models_copy_goes_by_vectors() {
     assert!(vector(4, &[100, 24], &[24, 1], &[40, 1]));
     assert!(vector(1, &[100, 24], &[24, 1], &[40, 1]));
     assert!(vector(8, &[10, 24], &[24, 1], &[40, 1]));
+    // planes far apart
+    assert!(vector(4, &[2, 4000, 3000, 3], &[36_000_000, 3000, 1, 12_000_000], &[36_000_000, 9000, 3, 1]));
     assert!(!vector(1, &[100, 7], &[7, 1], &[9, 1]));
 }

@@ -5,7 +5,7 @@ use ir::Dtype;
 use ir::kernel::{Access, Kernel};
 
 /// The unsigned type of a width, so that no bit of an element is looked at.
-fn raw(bytes: usize) -> Dtype {
+pub fn raw(bytes: usize) -> Dtype {
     match bytes {
         1 => Dtype::U8,
         2 => Dtype::U16,
@@ -15,8 +15,31 @@ fn raw(bytes: usize) -> Dtype {
     }
 }
 
+/// How many elements of `bytes` move at once as one of up to 8 bytes, along a last axis of `n` on which they follow
+/// each other: so many that they divide it, and all other strides.
+pub fn together(bytes: usize, n: usize, others: &[&[i64]]) -> usize {
+    let divides = |count: &usize| n.is_multiple_of(*count) && others.iter().all(|s| s.iter().all(|s| s % *count as i64 == 0));
+    [8, 4, 2].into_iter().filter(|width| *width > bytes).map(|width| width / bytes).find(divides).unwrap_or(1)
+}
+
+/// Strides in units of `count` elements, but for the last axis.
+pub fn coarser(strides: &[i64], count: usize) -> Vec<i64> {
+    let last = strides.len() - 1;
+    strides.iter().enumerate().map(|(i, &s)| if i == last { s } else { s / count as i64 }).collect()
+}
+
 /// Copies `shape` elements of `bytes` each; strides in elements. Arguments: from, to.
 pub fn copy_kernel(bytes: usize, shape: &[usize], from: &[i64], to: &[i64]) -> Kernel {
+    if let ([n], [1], [1]) =
+        (&shape[shape.len().saturating_sub(1)..], &from[from.len().saturating_sub(1)..], &to[to.len().saturating_sub(1)..])
+    {
+        let outer = shape.len() - 1;
+        let count = together(bytes, *n, &[&from[..outer], &to[..outer]]);
+        if count > 1 {
+            let shape = [&shape[..outer], &[n / count]].concat();
+            return copy_kernel(bytes * count, &shape, &coarser(from, count), &coarser(to, count));
+        }
+    }
     let mut w = Writer::new();
     let source = w.memory("from", Access::Read, raw(bytes), shape, from);
     let target = w.memory("to", Access::Write, raw(bytes), shape, to);

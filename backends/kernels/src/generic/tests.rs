@@ -240,12 +240,14 @@ fn gathers_check_their_indices() {
         assert_eq!(status(&text("i64"), &[x.clone(), Tensor::i64s(&[2, 2], &[0, 1, bad, 0])], lower), Some(4));
     }
     for dtype in ["bool", "i4", "f8e4m3", "f16", "f64", "i32"] {
-        let text = format!("%x: {dtype}[3,4,2] = input \"x\" %i: i32[3] = input \"i\" %y = gather %x, %i {{axis=0}}");
+        let text = format!("%x: {dtype}[3,4,8] = input \"x\" %i: i32[3] = input \"i\" %y = gather %x, %i {{axis=0}}");
         let graph = ir::graph::text::parse(&format!("graph {{ {text} return %y \"y\" }}"), &|_| None).expect("it is right");
         let mut dice = Random(9);
-        let x = super::harness::random(Dtype::from_name(dtype).expect("a type"), &[3, 4, 2], &mut dice);
+        let x = super::harness::random(Dtype::from_name(dtype).expect("a type"), &[3, 4, 8], &mut dice);
         let i = Tensor::dense(Dtype::I32, &[3], [2i32, -3, 1].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
-        check_on(&text, &graph, &[x, i], 0.0, lower, true, &mut dice);
+        for gaps in [false, true] {
+            check_on(&text, &graph, &[x.clone(), i.clone()], 0.0, lower, gaps, &mut dice);
+        }
     }
 }
 
