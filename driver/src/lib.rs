@@ -1,1 +1,20 @@
+//! The compiler as a library: bytes of a model in, files out. This is the only room that knows all the others, opens
+//! files, looks at clocks and asks the machine what it is.
 
+pub mod asm;
+pub mod cli;
+pub mod compare;
+pub mod compile;
+pub mod error;
+pub mod execute;
+pub mod feeds;
+pub mod files;
+pub mod link;
+pub mod machine;
+pub mod npy;
+pub mod npz;
+pub mod plan;
+pub mod table;
+pub mod target;
+pub mod view;
+pub mod write;

@@ -1,0 +1,72 @@
+//! `maquette bench`: how long a run takes, measured inside the compiled program.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::arguments::{ModelArgs, PassArgs, TargetArgs, setup};
+use super::console::Console;
+use crate::error::Result;
+use crate::execute::Runner;
+use crate::machine::{self, Machine};
+use crate::table::{Table, count, number, word};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    passes: PassArgs,
+    /// Runs to measure; by default as many as fit into a second, at least 10
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    rounds: Option<u32>,
+    /// Arrays for the inputs; without them they are random
+    #[arg(long, value_name = "FILE.npz")]
+    inputs: Option<PathBuf>,
+    /// Words in front of the program, such as "qemu-x86_64 -cpu Haswell"
+    #[arg(long, value_name = "COMMAND", default_value = "", hide_default_value = true, value_parser = Runner::parse)]
+    runner: Runner,
+    /// Tell the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long to measure when the user does not say.
+const ENOUGH: Duration = Duration::from_secs(1);
+
+pub fn main(args: &Args, console: &Console) -> Result<()> {
+    let mut setup = setup(&args.model, &args.passes, &args.target, Some("model"))?;
+    let label = setup.model.label.clone();
+    let measure = |setup: &mut super::arguments::Setup| {
+        let (graph, inputs) = super::verify::inputs(args.inputs.as_deref(), 0, setup, console)?;
+        let progress = console.progress();
+        let built = machine::build(graph, &setup.options, None, &progress)?;
+        let machine = Machine::new(&built, &args.runner)?;
+        let rounds = match args.rounds {
+            Some(rounds) => rounds as usize,
+            None => {
+                let first = machine.bench(&inputs, 3)?.into_iter().min().unwrap_or_default().max(Duration::from_nanos(100));
+                (ENOUGH.as_nanos() / first.as_nanos()).clamp(10, 1_000_000) as usize
+            }
+        };
+        Ok((machine.bench(&inputs, rounds)?, built.macs(), built.programs.last().map_or("", |(l, _)| l.name)))
+    };
+    let (mut times, macs, level) = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
+    times.sort();
+    let micros = |t: Duration| t.as_nanos() as f64 / 1e3;
+    let mean = times.iter().map(|t| micros(*t)).sum::<f64>() / times.len() as f64;
+    let (least, median) = (micros(times[0]), micros(times[times.len() / 2]));
+    let mut table = Table::new(&["level", "rounds", "min us", "median us", "mean us", "MMACs", "GFLOP/s"]);
+    table.row(vec![
+        word(level),
+        count(times.len() as u64),
+        number(least, 2),
+        number(median, 2),
+        number(mean, 2),
+        number(macs as f64 / 1e6, 2),
+        number(2.0 * macs as f64 / 1e3 / least, 1),
+    ]);
+    console.table(&table, args.json);
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! `maquette compile`: a model to files.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::arguments::{ModelArgs, PassArgs, TargetArgs, folder, setup};
+use super::console::Console;
+use crate::compile::{Dump, Weights};
+use crate::error::{Error, Result};
+use crate::machine::{self, Built};
+use crate::plan;
+use crate::table::{Json, Table, count, size, word};
+use crate::target::Emit;
+use crate::write::{link_command, write};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    passes: PassArgs,
+    /// Prefix of all names in C, and name of the files; by default from the model's file
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What to write, separated by commas: a, o, so, exe, h, json, gir, kir, asm
+    #[arg(long, value_name = "FORMS", value_delimiter = ',', default_value = "a,h,json", value_parser = Emit::from_word)]
+    emit: Vec<Emit>,
+    /// Where the weights go
+    #[arg(long, value_name = "WHERE", default_value = "embed")]
+    weights: Where,
+    /// The folder to write into; made if there is none
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Write the graph after every pass into this folder, numbered
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
+    /// Tell what was written as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Where {
+    /// Into the artifact
+    Embed,
+    /// Into NAME.bin beside it
+    File,
+}
+
+pub fn main(args: &Args, console: &Console) -> Result<()> {
+    let mut setup = setup(&args.model, &args.passes, &args.target, args.name.as_deref())?;
+    setup.options.weights = match args.weights {
+        Where::Embed => Weights::Embed,
+        Where::File => Weights::File,
+    };
+    let label = setup.model.label.clone();
+    let of_model = |error: Error| error.of_file(&label);
+    let import = setup.model.import(&setup.options)?;
+    let mut dump = args.dump.as_deref().map(Dump::into).transpose()?;
+    let progress = console.progress();
+    let built = machine::build(import.graph, &setup.options, dump.as_mut(), &progress).map_err(of_model)?;
+    let written = write(&built.finished(), &args.emit, folder(&args.output)).map_err(of_model)?;
+    drop(progress);
+
+    import.notes.iter().chain(&setup.notes).for_each(|note| console.note(note));
+    detail(&built, console);
+    let link = link_command(&written, &setup.options.name);
+    if args.json {
+        let file = |w: &crate::files::Written| Json::object([("path", w.path.display().to_string().into()), ("bytes", w.bytes.into())]);
+        console.json(&Json::object([
+            ("files", Json::List(written.iter().map(file).collect())),
+            ("link", link.map_or(Json::Null, Json::Text)),
+        ]));
+        return Ok(());
+    }
+    for w in &written {
+        console.say(&format!("{}  {}", w.path.display(), size(w.bytes)));
+    }
+    if let Some(link) = link {
+        console.say(&link);
+    }
+    Ok(())
+}
+
+/// Passes with what they did and how long they took, and the memory plan of each level.
+pub fn detail(built: &Built, console: &Console) {
+    if !console.verbose {
+        return;
+    }
+    let mut table = Table::new(&["pass", "rewrites", "nodes", "microseconds", "rules"]);
+    for (summary, (_, time)) in built.optimized.report.passes.iter().zip(&built.optimized.times) {
+        let rules: Vec<String> = summary.fired.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
+        table.row(vec![
+            word(summary.pass),
+            count(summary.rewrites as u64),
+            count(summary.nodes_after as u64),
+            count(time.as_micros() as u64),
+            word(if summary.skipped { "(skipped)".into() } else { rules.join(", ") }),
+        ]);
+    }
+    console.detail(&table.to_string());
+    console.detail(&format!("{} transposes are left", built.optimized.report.transposes));
+    for (level, program) in &built.programs {
+        console.detail(&plan::summary(level.name, program));
+        console.detail(&plan::table(program).to_string());
+    }
+}

@@ -1,0 +1,87 @@
+//! `maquette ops` and `maquette targets`: what there is.
+
+use frontend::ops::{How, Row, TABLE};
+
+use super::console::Console;
+use crate::error::Result;
+use crate::table::{Table, count, flag, word};
+use crate::target::{Emit, TARGETS};
+
+#[derive(clap::Args)]
+pub struct OpsArgs {
+    /// As the page docs/operators.md
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct TargetsArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn ops(args: &OpsArgs, console: &Console) -> Result<()> {
+    if args.markdown {
+        console.print(&operators_page());
+    } else {
+        console.table(&operators(), args.json);
+    }
+    Ok(())
+}
+
+/// The page docs/operators.md, printed from the table.
+pub fn operators_page() -> String {
+    let operators = operators();
+    format!(
+        "# ONNX operators\n\n\
+         Printed by `maquette ops --markdown`; a test compares. Opsets {} to {} of the default domain are read. An operator that is not in\n\
+         the table ends a compilation with exit code 4, and all such operators of a model are listed at once.\n\n{}",
+        frontend::OPSETS.start(),
+        frontend::OPSETS.end(),
+        operators.markdown()
+    )
+}
+
+fn operators() -> Table {
+    let mut rows: Vec<&Row> = TABLE.iter().collect();
+    rows.sort_by_key(|row| (row.domain, row.name));
+    let mut table = Table::new(&["operator", "domain", "since opset", "inputs", "outputs", "becomes"]);
+    for row in rows {
+        let (least, most) = row.inputs;
+        let inputs = match most {
+            usize::MAX => format!("{least} or more"),
+            most if most == least => least.to_string(),
+            most => format!("{least} to {most}"),
+        };
+        let becomes = match row.how {
+            How::Body(text, _) => format!("map {text}"),
+            How::Function(_) => "tensor operators".into(),
+        };
+        table.row(vec![
+            word(row.name),
+            word(if row.domain.is_empty() { "ai.onnx" } else { row.domain }),
+            count(row.since as u64),
+            word(inputs),
+            word(if row.outputs == usize::MAX { "any".into() } else { row.outputs.to_string() }),
+            word(becomes),
+        ]);
+    }
+    table
+}
+
+pub fn targets(args: &TargetsArgs, console: &Console) -> Result<()> {
+    let mut table = Table::new(&["target", "level", "there", "emit", "needs"]);
+    for target in TARGETS {
+        for level in target.levels {
+            let there = target.machine.is_some() && level.facts.is_some();
+            let emits: Vec<&str> = if there { target.emits.iter().map(|e: &Emit| e.word()).collect() } else { Vec::new() };
+            table.row(vec![word(target.name), word(level.name), flag(there, "yes", "not yet"), word(emits.join(",")), word(level.needs)]);
+        }
+    }
+    console.table(&table, args.json);
+    Ok(())
+}

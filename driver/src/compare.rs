@@ -1,0 +1,76 @@
+//! How far two tensors are apart. It knows numbers, not where they come from.
+
+use ir::{Dtype, Tensor};
+
+/// What is still the same: `|got - want| <= absolute + relative * |want|`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    pub relative: f64,
+    pub absolute: f64,
+}
+
+/// The distance of two tensors of one type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distance {
+    pub elements: usize,
+    /// Elements beyond the tolerance.
+    pub beyond: usize,
+    /// The largest difference; infinite where only one is NaN or infinite.
+    pub absolute: f64,
+    /// The largest difference over the largest magnitude that was expected.
+    pub relative: f64,
+}
+
+/// Compares element by element; NaN equals NaN. Integers are compared exactly where the tolerance is below 1.
+pub fn distance(got: &Tensor, want: &Tensor, tolerance: Tolerance) -> Distance {
+    assert_eq!((got.dtype(), got.shape()), (want.dtype(), want.shape()), "compared by the caller");
+    let wide = matches!(got.dtype(), Dtype::I64 | Dtype::U64);
+    let pairs: Vec<(f64, f64)> = if wide {
+        // differences are exact where f64 is not
+        let difference = |(a, b): (i64, i64)| (a.wrapping_sub(b) as f64 + b as f64, b as f64);
+        got.to_i64s().into_iter().zip(want.to_i64s()).map(difference).collect()
+    } else {
+        got.to_f64s().into_iter().zip(want.to_f64s()).collect()
+    };
+    let (mut beyond, mut absolute, mut largest) = (0, 0f64, 0f64);
+    for &(a, b) in &pairs {
+        if b.is_finite() {
+            largest = largest.max(b.abs());
+        }
+        if a == b || (a.is_nan() && b.is_nan()) {
+            continue;
+        }
+        let difference = (a - b).abs();
+        let difference = if difference.is_nan() { f64::INFINITY } else { difference };
+        absolute = absolute.max(difference);
+        if difference > tolerance.absolute + tolerance.relative * b.abs() || !b.is_finite() {
+            beyond += 1;
+        }
+    }
+    let relative = if absolute == 0.0 { 0.0 } else { absolute / largest };
+    Distance { elements: pairs.len(), beyond, absolute, relative }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIGHT: Tolerance = Tolerance { relative: 1e-3, absolute: 1e-6 };
+
+    #[test]
+    fn what_is_close_is_the_same_and_nan_equals_nan() {
+        let a = Tensor::f32s(&[4], &[1.0, f32::NAN, f32::INFINITY, -2.001]);
+        let b = Tensor::f32s(&[4], &[1.0005, f32::NAN, f32::INFINITY, -2.0]);
+        let d = distance(&a, &b, TIGHT);
+        assert_eq!((d.elements, d.beyond), (4, 0));
+        assert!((d.absolute - 0.001).abs() < 1e-6 && (d.relative - 0.0005).abs() < 1e-6, "{d:?}");
+    }
+
+    #[test]
+    fn what_is_not_close_counts() {
+        let a = Tensor::f32s(&[4], &[1.0, 0.0, f32::NAN, 5.0]);
+        let b = Tensor::f32s(&[4], &[2.0, f32::NAN, 1.0, f32::INFINITY]);
+        let d = distance(&a, &b, TIGHT);
+        assert_eq!((d.beyond, d.absolute), (4, f64::INFINITY));
+    }
+}

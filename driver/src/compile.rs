@@ -1,0 +1,216 @@
+//! The way of a model, step by step: file, graph, graph, a program per CPU level. It decides nothing about any of them but
+//! in which order they come, and tells whoever watches how far it is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use frontend::{Extent, Import, NoFiles, Source};
+use ir::{Fault, Graph, Program, Tensor};
+use passes::run::{Observer, Pass, Report, Summary};
+
+use crate::error::{Error, Result};
+use crate::files::{self, Beside};
+use crate::target::{Level, Target};
+
+/// The name and version that artifacts bear.
+pub const COMPILER: &str = concat!("maquette ", env!("CARGO_PKG_VERSION"));
+
+/// Where weights go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// Into the artifact.
+    #[default]
+    Embed,
+    /// Into `NAME.bin` beside it.
+    File,
+}
+
+/// What the user decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub target: &'static Target,
+    /// The least able first; never empty.
+    pub levels: Vec<&'static Level>,
+    pub weights: Weights,
+    /// Prefix of everything in C: its own `c_identifier`.
+    pub name: String,
+    pub passes: passes::run::Options,
+    /// Sizes of named dimensions.
+    pub dims: BTreeMap<String, Extent>,
+    /// Inputs that become constants.
+    pub bind: BTreeMap<String, Tensor>,
+    /// Shapes of inputs that are at hand.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl Options {
+    /// For one target and its levels; all else by default.
+    pub fn new(target: &'static Target, levels: Vec<&'static Level>, name: &str) -> Options {
+        Options {
+            target,
+            levels,
+            weights: Weights::Embed,
+            name: name.into(),
+            passes: passes::run::Options::default(),
+            dims: BTreeMap::new(),
+            bind: BTreeMap::new(),
+            shapes: BTreeMap::new(),
+        }
+    }
+}
+
+/// Hears what is being done, for a progress bar or a log. `()` listens to nothing.
+pub trait Watch: Sync {
+    /// A stage of so many steps begins.
+    fn stage(&self, what: &str, steps: usize) {
+        let _ = (what, steps);
+    }
+    /// One step of it is done.
+    fn step(&self) {}
+}
+
+impl Watch for () {}
+
+/// A model file, decoded.
+pub struct Model {
+    model: frontend::Model,
+    source: Box<dyn Source>,
+    /// For messages.
+    pub label: String,
+}
+
+impl Model {
+    /// Fault: no file, or no ONNX.
+    pub fn open(path: &Path) -> Result<Model> {
+        let label = path.display().to_string();
+        let model = frontend::Model::read(files::read(path)?).map_err(|f| Error::from(f).of_file(&label))?;
+        Ok(Model { model, source: Box::new(Beside::model(path)), label })
+    }
+
+    /// A model in memory, without files beside it.
+    pub fn read(bytes: Bytes, label: &str) -> Result<Model> {
+        let model = frontend::Model::read(bytes).map_err(|f| Error::from(f).of_file(label))?;
+        Ok(Model { model, source: Box::new(NoFiles), label: label.into() })
+    }
+
+    pub fn inputs(&self) -> Vec<frontend::Declared> {
+        self.model.inputs()
+    }
+
+    /// The graph as the model says it, before any pass.
+    pub fn import(&self, options: &Options) -> Result<Import> {
+        let options = frontend::Options {
+            dims: options.dims.clone(),
+            bind: options.bind.clone(),
+            shapes: options.shapes.clone(),
+            ..frontend::Options::default()
+        };
+        self.model.import(&*self.source, &options).map_err(|f| Error::from(f).of_file(&self.label))
+    }
+}
+
+/// The name that a model gets from its file.
+pub fn name_from(path: &Path) -> String {
+    let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    artifact::c_identifier(&stem)
+}
+
+/// What the passes did, and how long each took.
+pub struct Optimized {
+    pub report: Report,
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Runs the passes.
+pub fn optimize(graph: &mut Graph, options: &Options, dump: Option<&mut Dump>, watch: &dyn Watch) -> Result<Optimized> {
+    let mut observer = Passes { dump, watch, started: Instant::now(), times: Vec::new(), failed: None };
+    watch.stage("rewriting", options.passes.recipe.passes().len());
+    let report = passes::run::optimize(graph, &options.passes, &mut observer).map_err(Error::from)?;
+    if let Some(error) = observer.failed {
+        return Err(error);
+    }
+    if options.passes.check && !report.mismatches.is_empty() {
+        return Err(Error::Verification(report.mismatches.join("\n")));
+    }
+    Ok(Optimized { report, times: observer.times })
+}
+
+struct Passes<'a> {
+    dump: Option<&'a mut Dump>,
+    watch: &'a dyn Watch,
+    started: Instant,
+    times: Vec<(&'static str, Duration)>,
+    failed: Option<Error>,
+}
+
+impl Observer for Passes<'_> {
+    fn before(&mut self, index: usize, _: &Pass, graph: &Graph) {
+        if let Some(dump) = &mut self.dump
+            && index == 0
+        {
+            self.failed = dump.graph(0, "import", graph, "as the model says it").err();
+        }
+        self.started = Instant::now();
+    }
+
+    fn after(&mut self, index: usize, pass: &Pass, graph: &Graph, summary: &Summary) {
+        self.times.push((pass.name, self.started.elapsed()));
+        self.watch.step();
+        if let Some(dump) = &mut self.dump
+            && self.failed.is_none()
+        {
+            let fired: Vec<String> = summary.fired.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
+            let what = match (summary.skipped, fired.is_empty()) {
+                (true, _) => "skipped".to_string(),
+                (false, true) => format!("{} changes", summary.rewrites),
+                (false, false) => fired.join(", "),
+            };
+            self.failed = dump.graph(index + 1, pass.name, graph, &what).err();
+        }
+    }
+}
+
+/// Writes the graph after every pass into a folder, at once, so that it is there even if a later pass fails.
+pub struct Dump {
+    folder: PathBuf,
+    last: String,
+}
+
+impl Dump {
+    pub fn into(folder: &Path) -> Result<Dump> {
+        std::fs::create_dir_all(folder).map_err(|why| Error::file(folder.display(), files::reason(&why)))?;
+        Ok(Dump { folder: folder.to_path_buf(), last: String::new() })
+    }
+
+    fn graph(&mut self, number: usize, name: &str, graph: &Graph, what: &str) -> Result<()> {
+        let text = ir::graph::text::print(graph);
+        let path = self.folder.join(format!("{number:02}.{name}.gir"));
+        let body = if text == self.last { "// (unchanged)\n" } else { &text };
+        let written = std::fs::write(&path, format!("// {number:02} {name}: {what}\n{body}"));
+        self.last = text;
+        written.map_err(|why| Error::file(path.display(), files::reason(&why)))
+    }
+}
+
+/// A program per level, in their order. Faults: all that the levels find, each once.
+pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<(&'static Level, Program)>> {
+    watch.stage("planning", options.levels.len());
+    let (mut programs, mut faults): (Vec<_>, Vec<Fault>) = (Vec::new(), Vec::new());
+    for &level in &options.levels {
+        let facts = level.facts.expect("a level that is not there yet is refused where it is named");
+        match kernels::lower(graph, facts) {
+            Ok(program) => programs.push((level, program)),
+            Err(all) => {
+                for fault in all {
+                    if !faults.contains(&fault) {
+                        faults.push(fault);
+                    }
+                }
+            }
+        }
+        watch.step();
+    }
+    if faults.is_empty() { Ok(programs) } else { Err(faults.into()) }
+}

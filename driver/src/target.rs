@@ -1,0 +1,296 @@
+//! The machines that models are compiled for: their names, CPU levels and kinds of file, as one table. What is planned
+//! stands in it too, so that the answer is "not yet", with what there is instead. It knows no instruction.
+
+use std::fmt;
+
+use ir::Fault;
+use ir::kernel::Facts;
+use target_lexicon::{Architecture, Environment, OperatingSystem, Triple, Vendor};
+use x64::stubs::cpu;
+
+/// A kind of file that `compile` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Emit {
+    Archive,
+    Object,
+    SharedObject,
+    Executable,
+    Header,
+    Json,
+    Gir,
+    Kir,
+    Asm,
+}
+
+impl Emit {
+    pub const ALL: &[Emit] =
+        &[Emit::Archive, Emit::Object, Emit::SharedObject, Emit::Executable, Emit::Header, Emit::Json, Emit::Gir, Emit::Kir, Emit::Asm];
+
+    /// The word of `--emit`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Emit::Archive => "a",
+            Emit::Object => "o",
+            Emit::SharedObject => "so",
+            Emit::Executable => "exe",
+            Emit::Header => "h",
+            Emit::Json => "json",
+            Emit::Gir => "gir",
+            Emit::Kir => "kir",
+            Emit::Asm => "asm",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Result<Emit, String> {
+        Emit::ALL.iter().copied().find(|e| e.word() == word).ok_or_else(|| {
+            let all: Vec<&str> = Emit::ALL.iter().map(|e| e.word()).collect();
+            format!("there is no form {word:?}; there are {}", all.join(", "))
+        })
+    }
+}
+
+/// A CPU level: a set of instructions, and how kernels are planned for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Level {
+    pub name: &'static str,
+    /// What it takes, for people.
+    pub needs: &'static str,
+    /// `None`: planned.
+    pub facts: Option<&'static Facts>,
+    /// The bits of the word that `cpu()` returns, without which its code must not run.
+    pub mask: u64,
+}
+
+impl PartialEq for Level {
+    fn eq(&self, other: &Level) -> bool {
+        self.name == other.name
+    }
+}
+
+/// A machine and its system.
+#[derive(Debug)]
+pub struct Target {
+    pub name: &'static str,
+    /// `None`: planned.
+    pub machine: Option<artifact::Machine>,
+    /// Baseline first, each at least as able as those before it, as far as they compare.
+    pub levels: &'static [Level],
+    pub emits: &'static [Emit],
+    architecture: fn(&Triple) -> bool,
+}
+
+const fn level(name: &'static str, needs: &'static str, facts: &'static Facts, mask: u64) -> Level {
+    Level { name, needs, facts: Some(facts), mask }
+}
+
+const fn later(name: &'static str, needs: &'static str) -> Level {
+    Level { name, needs, facts: None, mask: 0 }
+}
+
+const X86_64: &[Level] = &[
+    level("x86-64-v3", "AVX2, FMA, BMI, F16C (Haswell 2013, Zen 2017)", &x64::facts::X86_64_V3, cpu::V3),
+    level("x86-64-v4", "AVX-512 F BW CD DQ VL (Skylake-X 2017, Zen 4 2022)", &x64::facts::X86_64_V4, cpu::V4),
+    later("x86-64-v4+vnni", "x86-64-v4 and AVX512_VNNI"),
+    later("x86-64-v4+vbmi", "x86-64-v4 and AVX512_VBMI"),
+];
+const AARCH64: &[Level] = &[later("armv8", "NEON"), later("armv8+dotprod", "sdot, udot"), later("armv8+i8mm", "smmla")];
+const WASM: &[Level] = &[later("simd128", "fixed-width SIMD"), later("relaxed", "relaxed SIMD")];
+
+/// Every target, those that work first.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "x86_64-linux",
+        machine: Some(artifact::Machine::X86_64),
+        levels: X86_64,
+        emits: Emit::ALL,
+        architecture: |t| is(t, X64, &[LINUX]),
+    },
+    planned("aarch64-linux", AARCH64, |t| is(t, ARM64, &[LINUX]) && t.environment != Environment::Android),
+    planned("aarch64-android", AARCH64, |t| is(t, ARM64, &[LINUX]) && t.environment == Environment::Android),
+    planned("aarch64-macos", AARCH64, |t| {
+        matches!(t.operating_system, OperatingSystem::Darwin(_) | OperatingSystem::MacOSX(_)) && ARM64(t)
+    }),
+    planned("aarch64-ios", AARCH64, |t| matches!(t.operating_system, OperatingSystem::IOS(_)) && ARM64(t)),
+    planned("aarch64-none", AARCH64, |t| is(t, ARM64, &[OperatingSystem::None_, OperatingSystem::Unknown])),
+    planned("wasm32", WASM, |t| t.architecture == Architecture::Wasm32),
+];
+
+const LINUX: OperatingSystem = OperatingSystem::Linux;
+const X64: fn(&Triple) -> bool = |t| t.architecture == Architecture::X86_64;
+const ARM64: fn(&Triple) -> bool =
+    |t| matches!(t.architecture, Architecture::Aarch64(a) if a == target_lexicon::Aarch64Architecture::Aarch64);
+
+fn is(triple: &Triple, architecture: fn(&Triple) -> bool, systems: &[OperatingSystem]) -> bool {
+    architecture(triple) && systems.contains(&triple.operating_system)
+}
+
+const fn planned(name: &'static str, levels: &'static [Level], architecture: fn(&Triple) -> bool) -> Target {
+    Target { name, machine: None, levels, emits: &[], architecture }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn ready() -> String {
+    TARGETS.iter().filter(|t| t.machine.is_some()).map(|t| t.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The target of that name, or of a usual triple such as `x86_64-unknown-linux-gnu`. Fault: no such, or not yet.
+pub fn target(text: &str) -> Result<&'static Target, Fault> {
+    let unknown =
+        |why: &str| Fault::usage(format!("{text:?} is no target{why}")).help(format!("there is {}; see `maquette targets`", ready()));
+    let found = match TARGETS.iter().find(|t| t.name == text) {
+        Some(target) => target,
+        None => {
+            let triple: Triple = text.parse().map_err(|_| unknown(""))?;
+            if let Vendor::Custom(vendor) = &triple.vendor {
+                return Err(unknown(&format!(": {:?} is not a vendor", vendor.as_str())));
+            }
+            if matches!(triple.operating_system, OperatingSystem::Windows) {
+                return Err(Fault::unsupported("there is no Windows target for now").help(format!("there is {}", ready())));
+            }
+            TARGETS.iter().find(|t| (t.architecture)(&triple)).ok_or_else(|| unknown(""))?
+        }
+    };
+    if found.machine.is_none() {
+        return Err(Fault::unsupported(format!("the target {found} is not there yet")).help(format!("there is {}", ready())));
+    }
+    Ok(found)
+}
+
+/// The machine that we run on. Fault: we cannot compile for it.
+pub fn host() -> Result<&'static Target, Fault> {
+    let name = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    target(&name).map_err(|fault| fault.help(format!("name one with --target: there is {}", ready())))
+}
+
+impl Target {
+    fn ready_levels(&self) -> Vec<&'static Level> {
+        self.levels.iter().filter(|l| l.facts.is_some()).collect()
+    }
+
+    /// CPU levels from the words of `--cpu`, the least able first, each once. Fault: no such level, or not yet.
+    pub fn cpu(&'static self, words: &[String]) -> Result<Vec<&'static Level>, Fault> {
+        let names = || self.ready_levels().iter().map(|l| l.name).collect::<Vec<_>>().join(", ");
+        let mut wanted = Vec::new();
+        for word in words {
+            let level = match word.as_str() {
+                "native" => self.native()?,
+                word => self.levels.iter().find(|l| l.name == word).ok_or_else(|| {
+                    Fault::usage(format!("{self} has no CPU level {word:?}")).help(format!("there are native, {}", names()))
+                })?,
+            };
+            if level.facts.is_none() {
+                return Err(
+                    Fault::unsupported(format!("the CPU level {} is not there yet", level.name)).help(format!("there are {}", names()))
+                );
+            }
+            wanted.push(level);
+        }
+        Ok(self.levels.iter().filter(|l| wanted.contains(l)).collect())
+    }
+
+    /// The baseline.
+    pub fn baseline(&'static self) -> &'static Level {
+        &self.levels[0]
+    }
+
+    /// The best level of the CPU that we run on. Fault: it is another machine, or below the baseline.
+    pub fn native(&'static self) -> Result<&'static Level, Fault> {
+        let host = host().ok();
+        if host.is_none_or(|h| h.name != self.name) {
+            return Err(Fault::usage(format!("the CPU level native means this machine, which is no {self}"))
+                .help(format!("choose among {}", self.ready_levels().iter().map(|l| l.name).collect::<Vec<_>>().join(", "))));
+        }
+        let best = self.ready_levels().into_iter().rfind(|l| runs(l.name));
+        best.ok_or_else(|| {
+            Fault::unsupported(format!("this CPU lacks what {} needs: {}", self.baseline().name, self.baseline().needs))
+                .help(format!("compile for another CPU with --cpu {}", self.baseline().name))
+        })
+    }
+}
+
+/// Whether this CPU runs code of a level.
+#[cfg(target_arch = "x86_64")]
+fn runs(level: &str) -> bool {
+    let v3 = || {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("movbe")
+            && is_x86_feature_detected!("lzcnt")
+    };
+    let v4 = || {
+        v3() && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+    };
+    match level {
+        "x86-64-v3" => v3(),
+        "x86-64-v4" => v4(),
+        _ => false,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn runs(_level: &str) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_usual_triples_are_understood() {
+        for text in ["x86_64-linux", "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl", "x86_64-pc-linux-gnu"] {
+            assert_eq!(target(text).expect(text).name, "x86_64-linux");
+        }
+    }
+
+    #[test]
+    fn what_is_planned_says_not_yet_and_names_what_there_is() {
+        let planned = [
+            ("aarch64-linux", "aarch64-linux"),
+            ("aarch64-unknown-linux-gnu", "aarch64-linux"),
+            ("aarch64-linux-android", "aarch64-android"),
+            ("aarch64-apple-darwin", "aarch64-macos"),
+            ("aarch64-apple-ios", "aarch64-ios"),
+            ("aarch64-unknown-none", "aarch64-none"),
+            ("wasm32-unknown-unknown", "wasm32"),
+        ];
+        for (text, name) in planned {
+            let fault = target(text).expect_err(text);
+            assert_eq!(fault.kind, ir::Kind::Unsupported, "{fault}");
+            assert!(fault.what.contains(&format!("{name} is not there yet")), "{fault}");
+            assert!(fault.help.as_ref().is_some_and(|h| h.contains("x86_64-linux")), "{fault}");
+        }
+        assert!(target("x86_64-pc-windows-msvc").expect_err("none").what.contains("Windows"));
+    }
+
+    #[test]
+    fn what_is_no_target_is_a_mistake_of_usage() {
+        for text in
+            ["", "foo", "x86_64-acme-linux-gnu", "riscv64gc-unknown-linux-gnu", "aarch64_be-unknown-linux-gnu", "i686-unknown-linux-gnu"]
+        {
+            assert_eq!(target(text).expect_err(text).kind, ir::Kind::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_come_out_least_able_first_and_once() {
+        let x86 = target("x86_64-linux").expect("there");
+        let words = ["x86-64-v4", "x86-64-v3", "x86-64-v4"].map(String::from);
+        let names: Vec<&str> = x86.cpu(&words).expect("all there").iter().map(|l| l.name).collect();
+        assert_eq!(names, ["x86-64-v3", "x86-64-v4"]);
+        assert_eq!(x86.cpu(&["armv8".into()]).expect_err("another machine").kind, ir::Kind::Usage);
+        assert_eq!(x86.cpu(&["x86-64-v4+vnni".into()]).expect_err("planned").kind, ir::Kind::Unsupported);
+    }
+}
