@@ -15,7 +15,7 @@ use ir::scalar::{self, Body, Literal};
 use ir::tensor::Tensor;
 
 /// Pointers that a tile kernel may be given.
-pub const MOST_POINTERS: usize = 6;
+const MOST_POINTERS: usize = 6;
 
 /// Where a stream's elements come from.
 #[derive(Clone, Debug)]
@@ -61,7 +61,14 @@ impl Stream {
     /// The result; read again by some.
     pub fn write(name: &'static str, place: &Place) -> Stream {
         let origin = Origin::Memory { buffer: place.buffer, offset: place.offset * 4 };
-        Stream { name, origin, access: Access::ReadWrite, steps: place.strides.iter().map(|s| s * 4).collect(), reach: None, beyond: (0, 0) }
+        Stream {
+            name,
+            origin,
+            access: Access::ReadWrite,
+            steps: place.strides.iter().map(|s| s * 4).collect(),
+            reach: None,
+            beyond: (0, 0),
+        }
     }
 
     /// A constant that stays where it is.
@@ -120,6 +127,9 @@ pub type StreamId = usize;
 /// So many steps along axes.
 pub type Moves<'a> = &'a [(usize, i64)];
 
+/// Writes what is inside of a loop; how far it leaves the pointers moved.
+pub type Inside<'a> = &'a mut dyn FnMut(&mut Writer) -> Vec<(usize, i64)>;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Nest {
@@ -166,8 +176,7 @@ impl Nest {
 
     /// All axes as they are.
     pub fn plain(counts: &[usize], streams: Vec<Stream>) -> Nest {
-        let mut nest =
-            Nest { counts: counts.to_vec(), along: vec![false; counts.len()], streams, lines: Vec::new(), leaders: Vec::new() };
+        let mut nest = Nest { counts: counts.to_vec(), along: vec![false; counts.len()], streams, lines: Vec::new(), leaders: Vec::new() };
         nest.assign();
         nest
     }
@@ -213,14 +222,23 @@ impl Nest {
     pub fn scratch(&mut self, bytes: usize) -> StreamId {
         let steps = vec![0; self.counts.len()];
         let origin = Origin::Scratch(bytes as u64);
-        self.streams.push(Stream { name: "strip", origin, access: Access::ReadWrite, steps, reach: Some((0, bytes as i64)), beyond: (0, 0) });
+        self.streams.push(Stream {
+            name: "strip",
+            origin,
+            access: Access::ReadWrite,
+            steps,
+            reach: Some((0, bytes as i64)),
+            beyond: (0, 0),
+        });
         self.assign();
         self.streams.len() - 1
     }
 
-    /// Pointers taken.
-    pub fn pointers(&self) -> usize {
-        self.leaders.len()
+    /// Whether one kernel reaches it: pointers and loops in registers, neighbours within displacements.
+    pub fn fits(&self, facts: &Facts) -> bool {
+        let near = |s: &Stream| s.steps.iter().all(|step| step.abs() < 1 << 26);
+        let registers = self.leaders.len() + self.counts.len() + 1;
+        self.leaders.len() <= MOST_POINTERS && registers <= facts.generals as usize && self.streams.iter().all(near)
     }
 
     /// The innermost axis.
@@ -274,18 +292,13 @@ impl Nest {
 
     /// Loops over `axes`, outermost first, around `inside`, which may leave the pointers moved if it says how far.
     /// They end where they began.
-    pub fn over(&self, w: &mut Writer, axes: &[usize], inside: &mut dyn FnMut(&mut Writer) -> Vec<(usize, i64)>) {
+    pub fn over(&self, w: &mut Writer, axes: &[usize], inside: Inside) {
         let moved = self.open(w, axes, inside);
         self.shift(w, &back(&moved));
     }
 
     /// The same; the pointers end where the result says.
-    pub fn open(
-        &self,
-        w: &mut Writer,
-        axes: &[usize],
-        inside: &mut dyn FnMut(&mut Writer) -> Vec<(usize, i64)>,
-    ) -> Vec<(usize, i64)> {
+    pub fn open(&self, w: &mut Writer, axes: &[usize], inside: Inside) -> Vec<(usize, i64)> {
         let Some((&axis, rest)) = axes.split_first() else { return inside(w) };
         if self.counts[axis] == 1 {
             return self.open(w, rest, inside);
@@ -336,12 +349,7 @@ impl Nest {
 
 fn row_major(tensor: &Tensor) -> Part {
     let padded = tensor.shape().to_vec();
-    Part::Layout {
-        source: tensor.clone(),
-        split: padded.iter().map(|&n| vec![n]).collect(),
-        order: (0..padded.len()).collect(),
-        padded,
-    }
+    Part::Layout { source: tensor.clone(), split: padded.iter().map(|&n| vec![n]).collect(), order: (0..padded.len()).collect(), padded }
 }
 
 fn back(moves: Moves) -> Vec<(usize, i64)> {

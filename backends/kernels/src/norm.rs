@@ -5,7 +5,7 @@
 use crate::Job;
 use crate::body::{Param, Pressure};
 use crate::build::Builder;
-use crate::nest::{self, MOST_POINTERS, Nest, Stream, StreamId};
+use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
 use crate::sweep::{self, Sweep, Tile};
 use crate::tile::{Pool, Writer};
@@ -52,7 +52,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Some(after) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = (after.scratch() > 0).then(|| nest.scratch(after.scratch()));
-    if nest.pointers() > MOST_POINTERS {
+    if !nest.fits(facts) {
         return false;
     }
     let mask = masked.then_some(2 + extras);

@@ -5,7 +5,7 @@
 use crate::Job;
 use crate::body::Pressure;
 use crate::build::Builder;
-use crate::nest::{self, MOST_POINTERS, Nest, Stream, StreamId};
+use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Constants, Pieces, around};
 use crate::tile::{Pool, Writer};
 use ir::Dtype;
@@ -35,7 +35,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let owned: Vec<bool> = (1..=operands).map(|s| nest.gathers(s)).collect();
     let Some(pieces) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
     let strip = (pieces.scratch() > 0).then(|| nest.scratch(pieces.scratch()));
-    if nest.step(OUT, nest.lane()) != 4 || nest.pointers() > MOST_POINTERS {
+    if nest.step(OUT, nest.lane()) != 4 || !nest.fits(facts) {
         return false;
     }
     let map = Map { nest: &nest, facts, pieces: &pieces, operands, strip };

@@ -3,7 +3,7 @@
 
 use crate::body::{Pressure, is_vector};
 use crate::build::Builder;
-use crate::nest::{self, MOST_POINTERS, Nest, Stream, StreamId};
+use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
 use crate::sweep::{self, Sweep, Tile};
 use crate::tile::{Pool, Writer};
@@ -76,7 +76,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = after.scratch().max(before.scratch());
     let strip = (strip > 0).then(|| nest.scratch(strip));
-    if nest.pointers() > MOST_POINTERS {
+    if !nest.fits(facts) {
         return false;
     }
     let reduce = Reduce { sweep: Sweep::new(&nest, facts), facts, op, start, plain, before, after, extras, mask, strip };

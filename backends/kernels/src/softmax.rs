@@ -4,7 +4,7 @@
 
 use crate::body::{Emitter, Param, Pressure, is_vector};
 use crate::build::Builder;
-use crate::nest::{MOST_POINTERS, Nest, Stream, StreamId};
+use crate::nest::{Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
 use crate::sweep::{self, Sweep, Tile};
 use crate::tile::{Pool, Writer};
@@ -56,7 +56,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = before.scratch().max(exp.scratch()).max(ln.scratch());
     let strip = (strip > 0).then(|| nest.scratch(strip));
-    if nest.pointers() > MOST_POINTERS {
+    if !nest.fits(facts) {
         return false;
     }
     let from = if prologue.is_identity() { X } else { OUT };

@@ -53,7 +53,7 @@ impl<'a> Sweep<'a> {
 
     /// Whether a walk meets a partial vector whose other lanes must not count.
     pub fn has_tail(&self) -> bool {
-        self.across && self.nest.counts[self.nest.lane()] % self.facts.lanes() != 0
+        self.across && !self.nest.counts[self.nest.lane()].is_multiple_of(self.facts.lanes())
     }
 
     /// Elements that are walked along from one position.

@@ -5,7 +5,7 @@
 use crate::Job;
 use crate::body::{Param, Pressure};
 use crate::build::{Builder, Home};
-use crate::nest::{self, MOST_POINTERS, Nest, Stream, StreamId};
+use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
 use crate::place::Place;
 use crate::tile::{Pool, Writer, at};
@@ -124,7 +124,7 @@ impl Pooling<'_> {
         let after = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool)?;
         drop(held);
         let strip = (after.scratch() > 0).then(|| nest.scratch(after.scratch()));
-        (nest.pointers() <= MOST_POINTERS).then_some((nest, after, extras, strip))
+        nest.fits(facts).then_some((nest, after, extras, strip))
     }
 
     fn emit(&self, from: &Place, x: &[usize], place: &Place, shape: &[usize], by: (Slide, Slide), builder: &mut Builder) -> bool {
@@ -133,6 +133,11 @@ impl Pooling<'_> {
         let stride = |i: usize| from.strides[i] * 4;
         let steps = vec![stride(BATCH), stride(LINES) * down.stride as i64, stride(COLUMNS) * right.stride as i64, 4];
         let end = |i: usize| (x[i] as i64 - 1) * if i == CHANNELS { 4 } else { stride(i) };
+        // taps are displacements from one pointer
+        let span = |i: usize, by: Slide| stride(i).abs() * (by.low.abs() + (by.size * by.dilation + 8 * by.stride) as i64);
+        if span(LINES, down) + span(COLUMNS, right) >= 1 << 30 {
+            return false;
+        }
         let reach = (0..4).map(end).fold((0, 4), |(low, high), end| (low + end.min(0), high + end.max(0)));
         let image = Stream::write("x", from).read_only().moving(steps, reach);
         let Some((nest, after, extras, strip)) = self.plan(image, place, shape, facts) else { return false };

@@ -300,7 +300,8 @@ fn pooling_of_many_shapes() {
             let x = m.input(&[2, h, w, c]);
             let s = m.constant(3, &[c]);
             let most = m.add(window(WindowKind::Max, &[size; 2], stride, dilation, pad as i64, "{ a }"), &[x]);
-            let sum = m.add(window(WindowKind::Sum, &[size; 2], stride, dilation, pad as i64, "{ t0 = mul(a, 0.25); add(t0, b) }"), &[x, s]);
+            let sum =
+                m.add(window(WindowKind::Sum, &[size; 2], stride, dilation, pad as i64, "{ t0 = mul(a, 0.25); add(t0, b) }"), &[x, s]);
             m.check(&[most, sum]);
         }
     }
@@ -324,7 +325,8 @@ fn pooling_into_parts_of_a_concatenation() {
     let mut m = Model::new();
     let x = m.input(&[1, 9, 9, 24]);
     let y = m.add(map(SWISH), &[x]);
-    let pools: Vec<NodeId> = [5, 9, 13].iter().map(|&k| m.add(window(WindowKind::Max, &[k, k], 1, 1, k as i64 / 2, "{ a }"), &[y])).collect();
+    let pools: Vec<NodeId> =
+        [5, 9, 13].iter().map(|&k| m.add(window(WindowKind::Max, &[k, k], 1, 1, k as i64 / 2, "{ a }"), &[y])).collect();
     let joined = m.add(Op::Concat { axis: 3 }, &[y, pools[0], pools[1], pools[2]]);
     m.check(&[joined]);
 }
@@ -355,6 +357,43 @@ fn enlarging_to_the_nearest() {
             let floor = m.add(enlarge(ResizeMode::NearestFloor, Coordinate::Asymmetric, &from, &by), &[x]);
             let half = m.add(enlarge(ResizeMode::NearestRoundPreferFloor, Coordinate::HalfPixel, &from, &by), &[x]);
             m.check(&[floor, half]);
+        }
+    }
+}
+
+#[test]
+fn resampling_by_weights() {
+    use Coordinate::*;
+    for (mode, coordinate, antialias) in [
+        (ResizeMode::Linear, HalfPixel, false),
+        (ResizeMode::Linear, AlignCorners, false),
+        (ResizeMode::Linear, Asymmetric, false),
+        (ResizeMode::Cubic75, HalfPixel, false),
+        (ResizeMode::Linear, HalfPixel, true),
+        (ResizeMode::NearestRoundPreferFloor, HalfPixel, false),
+    ] {
+        for (from, to) in [
+            ([1, 6, 5, 16], [1, 12, 10, 16]),
+            ([2, 9, 8, 7], [2, 6, 12, 7]),
+            ([1, 4, 30, 3], [1, 4, 45, 3]),
+            ([1, 3, 3, 70], [1, 9, 9, 70]),
+        ] {
+            let mut m = Model::new();
+            let x = m.input(&from);
+            let y = m.add(
+                Op::Resize {
+                    mode,
+                    coordinate,
+                    scale: from.iter().zip(&to).map(|(&f, &t)| Real(t as f64 / f as f64)).collect(),
+                    roi: Vec::new(),
+                    shape: to.iter().map(|&n| ir::Dim::from(n as i64)).collect(),
+                    antialias,
+                    exclude_outside: false,
+                    extrapolation: Real(0.0),
+                },
+                &[x],
+            );
+            m.check(&[y]);
         }
     }
 }
