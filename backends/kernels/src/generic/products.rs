@@ -3,14 +3,14 @@
 
 use super::folds::{extreme, wide};
 use super::terms::{Terms, cast, computes, literal};
-use super::writer::Writer;
+use super::writer::{Memory, Writer};
 use super::{Draft, Tail, broadcast};
 use crate::Job;
 use crate::build::Builder;
 use crate::place::Place;
 use ir::graph::op::{Op, WindowKind};
 use ir::kernel::Access;
-use ir::kernel::scalar::{Binary, Value};
+use ir::kernel::scalar::{Binary, Cell, Value};
 use ir::scalar::{Literal, ScalarOp};
 use ir::{Dtype, Fault};
 
@@ -23,11 +23,65 @@ fn multiply_add(w: &mut Writer, inside: Dtype, a: Value, b: Value, c: Value) -> 
     w.binary(Binary::IAdd, product, c)
 }
 
+/// A sum of products, in some accumulators side by side: an addition takes longer than what it waits for.
+struct Sums {
+    dtype: Dtype,
+    inside: Dtype,
+    cells: Vec<Cell>,
+}
+
+impl Sums {
+    /// Zero; products come in runs of `run`.
+    fn new(w: &mut Writer, dtype: Dtype, run: usize) -> Sums {
+        const TOGETHER: usize = 4;
+        let inside = wide(dtype);
+        let none = literal(w, Literal::number(inside, 0.0));
+        let count = if run >= 2 * TOGETHER { TOGETHER } else { 1 };
+        Sums { dtype, inside, cells: (0..count).map(|_| w.cell(none)).collect() }
+    }
+
+    /// Adds `run` products of elements of `from`, which lie at `at` and in steps of `steps`.
+    fn add(&self, w: &mut Writer, run: usize, from: [Memory; 2], at: [Value; 2], steps: [i64; 2]) {
+        let count = self.cells.len();
+        let turns = run / count;
+        w.repeat(turns, |w, turn| {
+            let at = [0, 1].map(|i| w.offset(at[i], turn, steps[i] * count as i64));
+            (0..count).for_each(|i| self.product(w, i, from, at, steps));
+        });
+        let done = w.int((turns * count) as i64);
+        let at = [0, 1].map(|i| w.offset(at[i], done, steps[i]));
+        (0..run - turns * count).for_each(|i| self.product(w, i, from, at, steps));
+    }
+
+    fn product(&self, w: &mut Writer, i: usize, from: [Memory; 2], at: [Value; 2], steps: [i64; 2]) {
+        let number = w.int(i as i64);
+        let [a, b] = [0, 1].map(|k| {
+            let at = w.offset(at[k], number, steps[k]);
+            let element = w.load(from[k], at);
+            cast(w, self.dtype, self.inside, element)
+        });
+        let old = w.get(self.cells[i]);
+        let new = multiply_add(w, self.inside, a, b, old);
+        w.put(self.cells[i], new);
+    }
+
+    /// The sum of all, as an element.
+    fn total(&self, w: &mut Writer) -> Value {
+        let mut sums: Vec<Value> = self.cells.iter().map(|&cell| w.get(cell)).collect();
+        let plus = if self.inside == Dtype::F64 { Binary::Add } else { Binary::IAdd };
+        while let [a, b, ..] = sums[..] {
+            sums.drain(..2);
+            let sum = w.binary(plus, a, b);
+            sums.push(sum);
+        }
+        cast(w, self.inside, self.dtype, sums[0])
+    }
+}
+
 pub fn dot(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { unreachable!("called for dot") };
     let (a, b) = (&job.operands[0], &job.operands[1]);
     computes(a.dtype)?;
-    let inside = wide(a.dtype);
     let mut draft = Draft::new(builder);
     let tail = Tail::new(&mut draft, job, 2, a.dtype, epilogue)?;
     let to = draft.result(job, Access::Write);
@@ -50,16 +104,9 @@ pub fn dot(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let zeros = vec![draft.w.int(0); walks.len()];
     let dtype = a.dtype;
     draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
-        let none = literal(w, Literal::number(inside, 0.0));
-        let sum = w.cell(none);
-        w.nest(&[k], &[&[a_k], &[b_k]], &at[1..3], &mut |w, at| {
-            let (x, y, old) = (w.load(a_memory, at[0]), w.load(b_memory, at[1]), w.get(sum));
-            let (x, y) = (cast(w, dtype, inside, x), cast(w, dtype, inside, y));
-            let new = multiply_add(w, inside, x, y, old);
-            w.put(sum, new);
-        });
-        let sum = w.get(sum);
-        let value = cast(w, inside, dtype, sum);
+        let sums = Sums::new(w, dtype, k);
+        sums.add(w, k, [a_memory, b_memory], [at[1], at[2]], [a_k, b_k]);
+        let value = sums.total(w);
         let value = tail.emit(w, value, &at[3..]);
         w.store(to, at[0], value);
     });
@@ -135,7 +182,7 @@ pub fn conv(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let Op::Conv { stride, dilation, inflate, low, group, epilogue, .. } = job.op else { unreachable!("called for conv") };
     let (x, weights) = (&job.operands[0], &job.operands[1]);
     computes(x.dtype)?;
-    let (dtype, wide) = (x.dtype, wide(x.dtype));
+    let dtype = x.dtype;
     let rank = job.shape.len();
     let spatial = rank - 2;
     let size = &weights.shape[..spatial];
@@ -167,22 +214,15 @@ pub fn conv(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let mut taps: Vec<&[i64]> = vec![&w_place.strides[..spatial]];
     taps.extend(tap_walks.iter().map(Vec::as_slice));
     draft.w.nest(&shape, &walks, &starts, &mut |w, at| {
-        let none = literal(w, Literal::number(wide, 0.0));
-        let sum = w.cell(none);
+        let sums = Sums::new(w, dtype, group_in);
         let tap_starts = [&at[2..3], &at[3..3 + spatial]].concat();
         w.nest(size, &taps, &tap_starts, &mut |w, tap| {
             inside(w, &slides, &tap[1..], &x_place.strides[1..], at[1], &mut |w, element| {
-                let channels: [&[i64]; 2] = [&x_place.strides[rank - 1..], &w_place.strides[spatial..spatial + 1]];
-                w.nest(&[group_in], &channels, &[element, tap[0]], &mut |w, at| {
-                    let (a, b, old) = (w.load(x_memory, at[0]), w.load(w_memory, at[1]), w.get(sum));
-                    let (a, b) = (cast(w, dtype, wide, a), cast(w, dtype, wide, b));
-                    let new = multiply_add(w, wide, a, b, old);
-                    w.put(sum, new);
-                });
+                let steps = [x_place.strides[rank - 1], w_place.strides[spatial]];
+                sums.add(w, group_in, [x_memory, w_memory], [element, tap[0]], steps);
             });
         });
-        let sum = w.get(sum);
-        let value = cast(w, wide, dtype, sum);
+        let value = sums.total(w);
         let value = tail.emit(w, value, &at[3 + spatial..]);
         w.store(to, at[0], value);
     });

@@ -96,6 +96,8 @@ fn dots_of_every_type_and_layout() {
             );
         }
     }
+    check("%a: f32[3,23] = input \"a\" %b: f32[23,2] = input \"b\" %y = dot %a, %b {trans_a=false, trans_b=false}", 1e-5, lower);
+    check("%a: i16[3,16] = input \"a\" %b: i16[2,16] = input \"b\" %y = dot %a, %b {trans_a=false, trans_b=true}", 0.0, lower);
     check(
         "%a: f32[1,7] = input \"a\" %b: f32[7,6] = input \"c\" %d: f32[6] = input \"d\" %y = dot %a, %b, %d {trans_a=false, trans_b=false} do { t0 = add(a, b); tanh(t0) }",
         1e-5,
@@ -111,6 +113,7 @@ fn convolutions_in_every_way() {
     };
     for (dtype, tolerance) in [NUMBERS[0], NUMBERS[1], NUMBERS[2], NUMBERS[4], NUMBERS[6]] {
         for (x, w, a) in [
+            ("[1,4,4,11]", "[3,3,11,2]", attributes("[1,1]", "[1,1]", "[1,1]", "[1,1]", "[1,1]", 1)),
             ("[2,6,5,3]", "[3,3,3,4]", attributes("[1,1]", "[1,1]", "[1,1]", "[1,1]", "[1,1]", 1)),
             ("[1,6,5,3]", "[2,3,3,4]", attributes("[2,1]", "[1,2]", "[1,1]", "[0,2]", "[1,2]", 1)),
             ("[2,5,5,4]", "[3,3,2,6]", attributes("[2,2]", "[1,1]", "[1,1]", "[1,0]", "[0,1]", 2)),
