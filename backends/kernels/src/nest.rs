@@ -218,6 +218,37 @@ impl Nest {
         self.streams.iter().zip(&self.lines).filter(|(_, l)| l.0 == line).map(|(s, _)| bytes(s)).sum()
     }
 
+    /// Several short rows as one long one, so that vectors need not end with each: where everything else goes on
+    /// from one row to the next, a constant row is repeated until it fills whole vectors.
+    pub fn with_long_rows(self, lanes: usize) -> Nest {
+        let lane = self.lane();
+        let Some(rows) = lane.checked_sub(1) else { return self };
+        let (count, columns) = (self.counts[rows], self.counts[lane]);
+        let times = (1..=lanes).find(|n| (n * columns).is_multiple_of(lanes)).unwrap_or(1);
+        let worth = times > 1 && columns <= 8 * lanes && count.is_multiple_of(times) && self.along[rows] == self.along[lane];
+        let goes_on = |s: &Stream| s.steps[rows] == s.steps[lane] * columns as i64;
+        let repeats = |s: &Stream| {
+            let still = s.steps[..lane].iter().all(|&step| step == 0);
+            still && s.steps[lane] == 4 && matches!(&s.origin, Origin::Constant(t) if t.elements() == columns)
+        };
+        if !worth || !self.streams.iter().all(|s| goes_on(s) || repeats(s)) {
+            return self;
+        }
+        let streams = self.streams.into_iter().map(|mut s| {
+            match &s.origin {
+                Origin::Constant(tensor) if !goes_on(&s) => {
+                    let row = tensor.reshape(&[1, columns]);
+                    s.origin = Origin::Constant(row.expand(&[times, columns]).reshape(&[times * columns]));
+                }
+                Origin::Constant(_) | Origin::Memory { .. } | Origin::Scratch(_) => s.steps[rows] *= times as i64,
+            }
+            s
+        });
+        let mut counts = self.counts.clone();
+        (counts[rows], counts[lane]) = (count / times, columns * times);
+        Nest::new(&counts, &self.along, streams.collect())
+    }
+
     /// Scratch of the worker, as one more stream.
     pub fn scratch(&mut self, bytes: usize) -> StreamId {
         let steps = vec![0; self.counts.len()];

@@ -30,7 +30,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let mut streams = vec![Stream::write("y", &job.place)];
     let operands = bound.streams.len();
     streams.extend(bound.streams);
-    let mut nest = Nest::new(&job.shape, &vec![false; job.shape.len()], streams);
+    let mut nest = Nest::new(&job.shape, &vec![false; job.shape.len()], streams).with_long_rows(facts.lanes());
     let pool = Pool::new(facts);
     let owned: Vec<bool> = (1..=operands).map(|s| nest.gathers(s)).collect();
     let Some(pieces) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };

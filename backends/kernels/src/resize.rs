@@ -22,7 +22,7 @@ const MOST_COPIES: usize = 64;
 /// Results whose sums are written out, at most, along one axis.
 const MOST_RESULTS: usize = 96;
 /// The longest period looked for.
-const MOST_PERIOD: usize = 8;
+const MOST_PERIOD: usize = 16;
 
 /// Emits the resize of `job`, if it is one for vectors: elements of four bytes, contiguous channels that stay as
 /// they are, and weights that do not make too much code.

@@ -145,6 +145,18 @@ fn maps_of_every_broadcast() {
 }
 
 #[test]
+fn maps_of_short_rows_with_constants() {
+    for (rows, columns) in [(32, 3), (16, 20), (8, 24), (7, 3), (48, 100), (16, 1)] {
+        let mut m = Model::new();
+        let x = m.input(&[2, rows, columns]);
+        let (s, b) = (m.constant(1, &[columns]), m.constant(2, &[1, 1, columns]));
+        let whole = m.constant(3, &[2, rows, columns]);
+        let y = m.add(map("{ t0 = mul(a, b); t1 = add(t0, c); sub(t1, d) }"), &[x, s, b, whole]);
+        m.check(&[y]);
+    }
+}
+
+#[test]
 fn maps_in_place_and_into_parts() {
     for (n, columns) in [(3, 5), (4, 16), (1, 77), (6, 33)] {
         let mut m = Model::new();
