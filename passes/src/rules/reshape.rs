@@ -58,7 +58,8 @@ pub const SINK_RESHAPE: Rule = Rule {
             if full && !joins && graph.as_const(o).is_none() && score(o).max(pull(graph, o, id)) >= score(best) {
                 return near("another operand would be parted instead");
             }
-            let small = shape.iter().all(is_one) && graph.ty(o).rank() <= from.len();
+            // a reshape to nothing but ones is no scalar to leave alone: the rule would meet it again, for ever
+            let small = below(o).is_none() && shape.iter().all(is_one) && graph.ty(o).rank() <= from.len();
             values.push(if small { Val::Old(o) } else { b.reshape(Val::Old(o), &shape)? });
         }
         let value = b.add(graph.op(id).clone(), &values)?;
