@@ -108,18 +108,24 @@ pub static TRANSPOSES: Pass = Pass {
 
 pub static LAYOUT: Pass = Pass {
     name: "layout",
-    about: "convolutions and windows take their padding in and have two spatial axes",
+    about: "convolutions and windows take their padding in and have two spatial axes; transposes follow",
     required: false,
     run: Work::Rules(&[
         &identity::DROP_NO_OP,
         &fold::FOLD_VIEW,
         &identity::MERGE_MOVES,
         &identity::SHARE_EQUAL,
-        &transpose::TRANSPOSE_TO_RESHAPE,
+        &tidy::SHARE_OPERANDS,
         &identity::PAD_INTO_CONV,
         &identity::WINDOW_TO_REDUCE,
         &reshape::CONV_1D,
+        &transpose::SINK_TRANSPOSE,
+        &transpose::SINK_TRANSPOSE_RESHAPE,
+        &transpose::LIFT_TRANSPOSE,
         &reshape::SINK_RESHAPE,
+        &transpose::FLATTEN_INTO_DOT,
+        &transpose::TRANSPOSE_INTO_DOT,
+        &transpose::TRANSPOSE_TO_RESHAPE,
     ]),
 };
 
