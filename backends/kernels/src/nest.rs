@@ -8,7 +8,7 @@ use crate::place::{Place, dense_strides};
 use crate::tile::{Pool, Writer, arg, at, kernel};
 use crate::{Source, Where, math};
 use ir::Dtype;
-use ir::kernel::tile::{At, P, Stmt};
+use ir::kernel::tile::{At, P, Stmt, V};
 use ir::kernel::{Access, Facts};
 use ir::program::{Packed, Part};
 use ir::scalar::{self, Body, Literal};
@@ -218,6 +218,19 @@ impl Nest {
         self.streams.iter().zip(&self.lines).filter(|(_, l)| l.0 == line).map(|(s, _)| bytes(s)).sum()
     }
 
+    /// Lanes along the axis before the innermost, if that one is worked along and has few elements: it takes
+    /// gathers, which beat folding vectors that are nearly empty.
+    pub fn with_short_rows_across(mut self, most: usize, lanes: usize) -> Nest {
+        let lane = self.lane();
+        let short = self.along[lane] && self.counts[lane] <= most;
+        if short && lane > 0 && !self.along[lane - 1] && self.counts[lane - 1] >= lanes {
+            self.counts.swap(lane, lane - 1);
+            self.along.swap(lane, lane - 1);
+            self.streams.iter_mut().for_each(|s| s.steps.swap(lane, lane - 1));
+        }
+        self
+    }
+
     /// Several short rows as one long one, so that vectors need not end with each: where everything else goes on
     /// from one row to the next, a constant row is repeated until it fills whole vectors.
     pub fn with_long_rows(self, lanes: usize) -> Nest {
@@ -299,13 +312,37 @@ impl Nest {
         match self.step(stream, self.lane()) {
             4 => Ok(Param::Memory(at)),
             0 => Ok(Param::Splat(at)),
-            stride => {
+            _ => {
                 let to = pool.take().ok_or(Pressure)?;
-                let stride = i32::try_from(stride).expect("one lane is within displacements of the next");
-                w.push(Stmt::Gather { to, at, stride, lanes });
+                self.load(w, to, stream, moves, lanes);
                 Ok(Param::Owned(to))
             }
         }
+    }
+
+    /// Whether elements along the innermost axis are neighbours.
+    pub fn contiguous(&self, stream: StreamId) -> bool {
+        self.step(stream, self.lane()) == 4
+    }
+
+    /// Loads a vector along the innermost axis.
+    pub fn load(&self, w: &mut Writer, to: V, stream: StreamId, moves: Moves, lanes: u8) {
+        let at = self.at(stream, moves);
+        w.push(match self.step(stream, self.lane()) {
+            4 => Stmt::Load { to, at, lanes },
+            0 => Stmt::Splat { to, at },
+            stride => Stmt::Gather { to, at, stride: stride as i32, lanes },
+        });
+    }
+
+    /// Stores a vector along the innermost axis; where the stream does not move along it, one element.
+    pub fn store(&self, w: &mut Writer, from: V, stream: StreamId, moves: Moves, lanes: u8) {
+        let at = self.at(stream, moves);
+        w.push(match self.step(stream, self.lane()) {
+            4 => Stmt::Store { from, at, lanes },
+            0 => Stmt::Store { from, at, lanes: 1 },
+            stride => Stmt::Scatter { from, at, stride: stride as i32, lanes },
+        });
     }
 
     /// Whether [`Nest::param`] takes a register for it.

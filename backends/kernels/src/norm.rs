@@ -17,7 +17,7 @@ use ir::kernel::tile::{Binary, Operand, Stmt, Unary, V};
 const X: StreamId = 0;
 const OUT: StreamId = 1;
 
-/// Emits the norm of `job`, if it is one for vectors: f32, contiguous along the innermost axis.
+/// Emits the norm of `job`, if it is one for vectors: f32 throughout, contiguous where lanes are folded.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Norm { axes, epsilon, center, epilogue } = job.op else { return false };
     let facts = builder.facts;
@@ -32,7 +32,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     streams.extend(bound.streams);
     let first = Nest::new(&x.shape, &along, streams.clone());
     let (lane, lanes) = (first.lane(), facts.lanes());
-    if first.step(X, lane) != 4 || first.step(OUT, lane) != 4 {
+    if first.along[lane] && !(first.contiguous(X) && first.contiguous(OUT)) {
         return false;
     }
     let masked = Sweep::new(&first, facts).has_tail() && *center;
@@ -85,7 +85,7 @@ impl<'a> Norm<'a> {
         let whole = facts.lanes();
         let load = |w: &mut Writer, visit: &sweep::Visit, pool: &mut Pool| {
             let to = pool.take().ok_or(Pressure)?;
-            w.push(Stmt::Load { to, at: nest.at(X, &visit.at), lanes: visit.lanes });
+            nest.load(w, to, X, &visit.at, visit.lanes);
             Ok::<V, Pressure>(to)
         };
         let mut means = Vec::new();
@@ -93,7 +93,7 @@ impl<'a> Norm<'a> {
             let sums = sweep.accumulators(w, tile, 0, &mut pool)?;
             sweep.walk(w, tile, &mut |w, visit| {
                 let acc = sums[visit.slot];
-                let x = if facts.menu.memory_operand && visit.lanes as usize == whole {
+                let x = if facts.menu.memory_operand && visit.lanes as usize == whole && nest.contiguous(X) {
                     Operand::Memory(nest.at(X, &visit.at))
                 } else {
                     Operand::V(load(w, visit, &mut pool.clone())?)
@@ -143,7 +143,7 @@ impl<'a> Norm<'a> {
                         params.push(nest.param(s, &visit.at, visit.lanes, pool, w)?);
                     }
                     let from = self.after.emit(emitter, params, visit.lanes, strip, pool, w)?;
-                    w.push(Stmt::Store { from, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+                    nest.store(w, from, OUT, &visit.at, visit.lanes);
                     Ok(())
                 })
             })

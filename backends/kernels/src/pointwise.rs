@@ -11,15 +11,14 @@ use crate::tile::{Pool, Writer};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::Facts;
-use ir::kernel::tile::Stmt;
 
 /// Instructions of one turn of the innermost loop, about: enough to hide its counter, few enough to stay small.
 const TURN: usize = 24;
 
 const OUT: StreamId = 0;
 
-/// Emits the map of `job`, if it is one for vectors: f32 or i32 throughout, a result that is contiguous along its
-/// innermost axis, operands that one kernel's pointers reach.
+/// Emits the map of `job`, if it is one for vectors: f32 or i32 throughout, operands that one kernel's
+/// pointers reach.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Map { body } = job.op else { return false };
     if !matches!(job.dtype, Dtype::F32 | Dtype::I32) || job.shape.contains(&0) {
@@ -35,7 +34,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let owned: Vec<bool> = (1..=operands).map(|s| nest.gathers(s)).collect();
     let Some(pieces) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
     let strip = (pieces.scratch() > 0).then(|| nest.scratch(pieces.scratch()));
-    if nest.step(OUT, nest.lane()) != 4 || !nest.fits(facts) {
+    if !nest.fits(facts) {
         return false;
     }
     let map = Map { nest: &nest, facts, pieces: &pieces, operands, strip };
@@ -128,7 +127,7 @@ impl<'a> Map<'a> {
                 }
                 let strip = self.strip.map(|s| self.nest.at(s, &[]));
                 let from = self.pieces.emit(emitter, params, *lanes, strip, pool, w)?;
-                w.push(Stmt::Store { from, at: self.nest.at(OUT, at), lanes: *lanes });
+                self.nest.store(w, from, OUT, at, *lanes);
                 pool.give(from);
             }
             Ok(())

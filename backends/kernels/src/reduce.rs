@@ -11,13 +11,16 @@ use crate::{Job, math};
 use ir::Dtype;
 use ir::graph::op::{Op, ReduceKind};
 use ir::kernel::Facts;
-use ir::kernel::tile::{Binary, Operand, Stmt, V};
+use ir::kernel::tile::{Binary, Operand, V};
 use ir::scalar::ScalarOp;
 
 const X: StreamId = 0;
 const OUT: StreamId = 1;
 
-/// Emits the reduction of `job`, if it is one for vectors: f32, contiguous along the innermost axis.
+/// Rows this short are gathered into lanes.
+const SHORT: usize = 8;
+
+/// Emits the reduction of `job`, if it is one for vectors: f32 throughout, contiguous where lanes are folded.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Reduce { kind, axes, prologue, epilogue } = job.op else { return false };
     let facts = builder.facts;
@@ -51,28 +54,25 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     // it goes last: it is wanted only where the walk is across and has a tail
     let lanes = facts.lanes();
     let count = |nest: &Nest| nest.counts[nest.lane()];
-    let first = Nest::new(&x.shape, &along, streams.clone());
+    let nested = |streams: Vec<Stream>| Nest::new(&x.shape, &along, streams).with_short_rows_across(SHORT, lanes);
+    let first = nested(streams.clone());
     let walk = Sweep::new(&first, facts);
     let plain = prologue.is_identity() && op == Binary::Add;
     let masked = walk.has_tail() && !plain;
-    if (walk.across && *kind == ReduceKind::Prod) || first.step(X, first.lane()) != 4 {
+    if walk.across && (*kind == ReduceKind::Prod || !first.contiguous(X)) {
         return false;
     }
     if masked {
         streams.push(Stream::still("mask", sweep::mask(facts, count(&first) % lanes, start.to_bits()), x.shape.len()));
     }
-    let mut nest = Nest::new(&x.shape, &along, streams);
+    let mut nest = nested(streams);
     let mask = masked.then_some(2 + extras);
-    let across = nest.along[nest.lane()];
-    if !across && nest.step(OUT, nest.lane()) != 4 {
-        return false;
-    }
     let mut pool = Pool::new(facts);
     let held: Vec<Option<V>> = (0..4).map(|_| pool.take()).collect();
-    let mut owned = vec![false; 1 + extras];
-    owned[0] = true;
+    let mut owned = vec![true];
+    owned.extend((2..2 + extras).map(|s| nest.gathers(s)));
     let Some(after) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
-    let Some(before) = Pieces::new(facts, &prologue, &[Dtype::F32], &[false], &pool) else { return false };
+    let Some(before) = Pieces::new(facts, &prologue, &[Dtype::F32], &[nest.gathers(X)], &pool) else { return false };
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = after.scratch().max(before.scratch());
     let strip = (strip > 0).then(|| nest.scratch(strip));
@@ -126,7 +126,7 @@ impl<'a> Reduce<'a> {
             self.sweep.walk(w, tile, &mut |w, visit| {
                 constants.with(pool, |emitter, pool| {
                     let acc = sums[visit.slot];
-                    if self.plain && self.facts.menu.memory_operand && visit.lanes as usize == lanes {
+                    if self.plain && self.facts.menu.memory_operand && visit.lanes as usize == lanes && nest.contiguous(X) {
                         w.binary(Binary::Add, acc, acc, Operand::Memory(nest.at(X, &visit.at)));
                         return Ok(());
                     }
@@ -154,7 +154,7 @@ impl<'a> Reduce<'a> {
                 params.push(nest.param(s, &at, valid, &mut pool, w)?);
             }
             let from = self.after.emit(&mut emitter, params, valid, strip, &mut pool, w)?;
-            w.push(Stmt::Store { from, at: nest.at(OUT, &at), lanes: valid });
+            nest.store(w, from, OUT, &at, valid);
             pool.give(from);
         }
         Ok(())

@@ -114,7 +114,7 @@ fn enlarge(job: &Job, factors: &[usize], builder: &mut Builder) -> bool {
 }
 
 fn contiguous(nest: &Nest) -> bool {
-    nest.step(X, nest.lane()) == 4 && nest.step(OUT, nest.lane()) == 4
+    nest.contiguous(X) && nest.contiguous(OUT)
 }
 
 /// Writes one vector in this register, so far from the pointers, of so many lanes.

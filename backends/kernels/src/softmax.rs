@@ -19,7 +19,10 @@ const X: StreamId = 0;
 const OUT: StreamId = 1;
 const MASK: StreamId = 2;
 
-/// Emits the softmax of `job`, if it is one for vectors: f32, contiguous along the innermost axis.
+/// Rows this short are gathered into lanes.
+const SHORT: usize = 4;
+
+/// Emits the softmax of `job`, if it is one for vectors: f32 throughout.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Softmax { axis, log, prologue } = job.op else { return false };
     let facts = builder.facts;
@@ -36,22 +39,24 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     }
     let along: Vec<bool> = (0..x.shape.len()).map(|i| i == *axis).collect();
     let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place)];
-    let first = Nest::new(&x.shape, &along, streams.clone());
-    let (lane, lanes) = (first.lane(), facts.lanes());
-    if first.step(X, lane) != 4 || first.step(OUT, lane) != 4 {
+    let lanes = facts.lanes();
+    let nested = |streams: Vec<Stream>| Nest::new(&x.shape, &along, streams).with_short_rows_across(SHORT, lanes);
+    let first = nested(streams.clone());
+    let lane = first.lane();
+    if first.along[lane] && !(first.contiguous(X) && first.contiguous(OUT)) {
         return false;
     }
     if Sweep::new(&first, facts).has_tail() {
         let rest = first.counts[lane] % lanes;
         streams.push(Stream::still("mask", sweep::mask(facts, rest, f32::NEG_INFINITY.to_bits()), x.shape.len()));
     }
-    let mut nest = Nest::new(&x.shape, &along, streams);
+    let mut nest = nested(streams);
     let (vectors, slots) = if facts.vectors > 16 { (4, 4) } else { (2, 2) };
     let slots = if nest.along[lane] { 4 } else { slots };
     let mut pool = Pool::new(facts);
     let held: Vec<Option<V>> = (0..vectors + slots).map(|_| pool.take()).collect();
     let piece = |body: &Body, owned: bool| Pieces::new(facts, body, &f32s, &[owned], &pool);
-    let pieces = (piece(&prologue, false), piece(&exp, true), piece(&ln, true));
+    let pieces = (piece(&prologue, nest.gathers(X)), piece(&exp, true), piece(&ln, true));
     let (Some(before), Some(exp), Some(ln)) = pieces else { return false };
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = before.scratch().max(exp.scratch()).max(ln.scratch());
@@ -91,10 +96,10 @@ impl<'a> Softmax<'a> {
         around(facts, &pool, w, &mut |constants, pool, w| {
             sweep.walk(w, tile, &mut |w, visit| {
                 constants.with(pool, |emitter, pool| {
-                    let x = Param::Memory(nest.at(X, &visit.at));
+                    let x = nest.param(X, &visit.at, visit.lanes, pool, w)?;
                     let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
                     if self.from == OUT {
-                        w.push(Stmt::Store { from: v, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+                        nest.store(w, v, OUT, &visit.at, visit.lanes);
                     }
                     if visit.tail {
                         sweep.trim(w, v, MASK, true, pool)?;
@@ -110,11 +115,11 @@ impl<'a> Softmax<'a> {
             sweep.walk(w, tile, &mut |w, visit| {
                 constants.with(pool, |emitter, pool| {
                     let v = pool.take().ok_or(Pressure)?;
-                    w.push(Stmt::Load { to: v, at: nest.at(self.from, &visit.at), lanes: visit.lanes });
+                    nest.load(w, v, self.from, &visit.at, visit.lanes);
                     w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
                     let e = self.exp.emit(emitter, vec![Param::Owned(v)], visit.lanes, strip, pool, w)?;
                     if !self.log {
-                        w.push(Stmt::Store { from: e, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+                        nest.store(w, e, OUT, &visit.at, visit.lanes);
                     }
                     if visit.tail {
                         sweep.trim(w, e, MASK, false, pool)?;
@@ -143,14 +148,14 @@ impl<'a> Softmax<'a> {
         sweep.walk(w, tile, &mut |w, visit| {
             let mut pool = pool.clone();
             let v = pool.take().ok_or(Pressure)?;
-            w.push(Stmt::Load { to: v, at: nest.at(from, &visit.at), lanes: visit.lanes });
+            nest.load(w, v, from, &visit.at, visit.lanes);
             if self.log {
                 w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
                 w.binary(Binary::Sub, v, v, Operand::V(by[visit.vector]));
             } else {
                 w.binary(Binary::Mul, v, v, Operand::V(by[visit.vector]));
             }
-            w.push(Stmt::Store { from: v, at: nest.at(OUT, &visit.at), lanes: visit.lanes });
+            nest.store(w, v, OUT, &visit.at, visit.lanes);
             Ok(())
         })
     }

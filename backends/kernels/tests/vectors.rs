@@ -221,6 +221,36 @@ fn softmax_along_every_axis() {
 }
 
 #[test]
+fn operands_that_are_repeated_by_their_places() {
+    let mut m = Model::new();
+    m.mixed = true;
+    let dims = |v: &[i64]| v.iter().map(|&n| ir::Dim::from(n)).collect::<Vec<_>>();
+    let x = m.input(&[3, 1, 5, 1]);
+    let wide = m.add(Op::Expand { shape: dims(&[3, 4, 5, 19]) }, &[x]);
+    let rows = m.add(reduce(ReduceKind::Sum, &[3], "{ a }", "{ a }"), &[wide]);
+    let planes = m.add(reduce(ReduceKind::Max, &[1, 2], "{ a }", "{ a }"), &[wide]);
+    let soft = m.add(softmax(3, false, "{ a }"), &[wide]);
+    let tall = m.add(softmax(1, false, "{ a }"), &[wide]);
+    let normed = m.add(norm(&[1, 2], true, "{ a }"), &[wide]);
+    let line = m.add(norm(&[3], false, "{ a }"), &[wide]);
+    m.check(&[rows, planes, soft, tall, normed, line]);
+}
+
+#[test]
+fn rows_of_a_few_elements() {
+    for n in [2, 3, 4, 7] {
+        let mut m = Model::new();
+        let x = m.input(&[3, 37, n]);
+        let b = m.input(&[3, 37, 1]);
+        let soft = m.add(softmax(2, false, "{ mul(a, 0.5) }"), &[x]);
+        let log = m.add(softmax(2, true, "{ a }"), &[x]);
+        let sum = m.add(reduce(ReduceKind::Sum, &[2], "{ a }", "{ add(a, b) }"), &[x, b]);
+        let most = m.add(reduce(ReduceKind::Max, &[2], "{ abs(a) }", "{ a }"), &[x]);
+        m.check(&[soft, log, sum, most]);
+    }
+}
+
+#[test]
 fn softmax_of_infinities_and_nan() {
     let inf = f32::INFINITY;
     let mut values = numbers(5, &[6, 21]);
