@@ -39,7 +39,7 @@ pub struct Level<'a> {
     /// The bits of the `cpu` word without which this level must not run.
     pub mask: u64,
     /// The symbol of each kernel. Tile kernels return nothing, scalar kernels an `int32_t` status; all take their arguments as
-    /// pointers, at most six, and keep the registers that the machine's calling convention says.
+    /// pointers, and keep the registers that the machine's calling convention says.
     pub kernels: &'a [String],
     /// Where each constant starts in the weights, in bytes.
     pub constants: &'a [u64],

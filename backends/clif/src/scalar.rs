@@ -15,10 +15,9 @@ use ir::tensor::Dtype;
 use crate::Target;
 use crate::function::{Body, I32, I64, function};
 
-/// The function `name`: `int32_t name(void *arg0, …)` with `args` pointers, at most six, so that all travel in registers.
+/// The function `name`: `int32_t name(void *arg0, …)` with `args` pointers, as the machine's calling convention passes them.
 /// `kernel` was verified. Fault: it is larger than one function can be.
 pub fn scalar_kernel(target: &Target, name: &str, args: usize, kernel: &ScalarKernel, facts: &Facts) -> Result<Symbol, Fault> {
-    assert!(args <= 6, "`{name}` has {args} arguments");
     function(&target.level, target.machine, name, &vec![I64; args], &[I32], |body, pointers| {
         let cells = kernel.cells.iter().map(|ty| {
             let zero = match ty {

@@ -135,7 +135,6 @@ pub(crate) fn steps(target: &Target, level: &Level, name: &str, worker_bytes: u6
     let mut best: Option<(usize, usize, Vec<Vec<Run>>)> = None;
     let mut runs: Vec<Vec<Run>> = program.steps.iter().map(|step| step.calls.iter().map(|call| Run::of(call, level)).collect()).collect();
     let slots = program.steps.iter().flat_map(|s| &s.calls).map(|call| call.args.len()).max().unwrap_or(0);
-    assert!(slots <= 6, "a kernel takes {slots} arguments, all travel in registers");
     for depth in 1..=3 {
         runs = runs.into_iter().map(fold).collect();
         let bytes = Form { slots, depth, wide: false }.bytes() * runs.iter().map(Vec::len).sum::<usize>();
