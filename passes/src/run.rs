@@ -201,8 +201,8 @@ fn unknown_skips(skip: &[String]) -> Vec<Fault> {
     skip.iter()
         .filter(|name| !valid.contains(name.as_str()))
         .map(|name| {
-            let what = if required(name) { "later steps need" } else { "there is no" };
-            Fault::usage(format!("cannot skip `{name}`: {what} a pass of that name")).help(format!("these can be skipped: {list}"))
+            let why = if required(name) { "later steps need it" } else { "there is no pass or rule of that name" };
+            Fault::usage(format!("cannot skip `{name}`: {why}")).help(format!("these can be skipped: {list}"))
         })
         .collect()
 }
@@ -288,13 +288,13 @@ impl<'a> Runner<'a> {
                 }
                 if let Some(rule) = self.first_match(graph, id, rules, &mut queue, &mut missed) {
                     fired += 1;
+                    self.summary.rewrites += 1;
                     *self.summary.fired.entry(rule).or_default() += 1;
                 }
                 if self.fuel.left() == Some(0) {
                     return;
                 }
             }
-            self.summary.rewrites += fired;
             if fired == 0 {
                 // only now does a near miss say something about the graph as it stays
                 if self.options.explain {
