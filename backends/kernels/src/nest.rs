@@ -281,7 +281,7 @@ impl Nest {
     /// Whether one kernel reaches it: pointers and loops in registers, neighbours within displacements.
     pub fn fits(&self, facts: &Facts) -> bool {
         let near = |s: &Stream| s.steps.iter().all(|step| step.abs() < 1 << 26);
-        let registers = self.leaders.len() + self.counts.len() + 1;
+        let registers = self.leaders.len() + self.counts.len() + 2;
         self.leaders.len() <= MOST_POINTERS && registers <= facts.generals as usize && self.streams.iter().all(near)
     }
 
@@ -468,11 +468,4 @@ pub fn bind(own: &[Dtype], operands: &[Source], body: &Body, shape: &[usize], fa
     out.result = out.inline(body, &binding);
     let body = math::expand(&out.without_dead(), &types, facts.fused);
     is_vector(&body, &types).then_some(Bound { body, types, streams })
-}
-
-/// Appends `op(result, literal)` to a body.
-pub fn then(body: &Body, op: scalar::ScalarOp, literal: f32) -> Body {
-    let mut out = body.clone();
-    out.result = out.push(op, &[body.result, scalar::Arg::Literal(Literal::f32(literal))]);
-    out
 }

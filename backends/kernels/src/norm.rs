@@ -90,36 +90,36 @@ impl<'a> Norm<'a> {
         };
         let mut means = Vec::new();
         if self.center {
-            let sums = sweep.accumulators(w, tile, 0, &mut pool)?;
-            sweep.walk(w, tile, &mut |w, visit| {
-                let acc = sums[visit.slot];
-                let x = if facts.menu.memory_operand && visit.lanes as usize == whole && nest.contiguous(X) {
-                    Operand::Memory(nest.at(X, &visit.at))
-                } else {
-                    Operand::V(load(w, visit, &mut pool.clone())?)
-                };
-                w.binary(Binary::Add, acc, acc, x);
-                Ok(())
+            means = sweep.sum(w, tile, &mut pool, &mut |w, pool, sums, walk| {
+                walk(w, &mut |w, visit| {
+                    let acc = sums[visit.slot];
+                    let x = if facts.menu.memory_operand && visit.lanes as usize == whole && nest.contiguous(X) {
+                        Operand::Memory(nest.at(X, &visit.at))
+                    } else {
+                        Operand::V(load(w, visit, &mut pool.clone())?)
+                    };
+                    w.binary(Binary::Add, acc, acc, x);
+                    Ok(())
+                })
             })?;
-            means = sweep.total(w, tile, sums, Binary::Add, false, &mut pool)?;
             for &mean in &means {
                 w.binary(Binary::Mul, mean, mean, Operand::Bits(share));
             }
         }
-        let squares = sweep.accumulators(w, tile, 0, &mut pool)?;
-        sweep.walk(w, tile, &mut |w, visit| {
-            let mut pool = pool.clone();
-            let d = load(w, visit, &mut pool)?;
-            if self.center {
-                w.binary(Binary::Sub, d, d, Operand::V(means[visit.vector]));
-                if let (true, Some(mask)) = (visit.tail, self.mask) {
-                    sweep.trim(w, d, mask, false, &mut pool)?;
+        let scales = sweep.sum(w, tile, &mut pool, &mut |w, pool, squares, walk| {
+            walk(w, &mut |w, visit| {
+                let mut pool = pool.clone();
+                let d = load(w, visit, &mut pool)?;
+                if self.center {
+                    w.binary(Binary::Sub, d, d, Operand::V(means[visit.vector]));
+                    if let (true, Some(mask)) = (visit.tail, self.mask) {
+                        sweep.trim(w, d, mask, false, &mut pool)?;
+                    }
                 }
-            }
-            w.mul_add(squares[visit.slot], d, Operand::V(d));
-            Ok(())
+                w.mul_add(squares[visit.slot], d, Operand::V(d));
+                Ok(())
+            })
         })?;
-        let scales = sweep.total(w, tile, squares, Binary::Add, false, &mut pool)?;
         for &scale in &scales {
             let one = pool.take().ok_or(Pressure)?;
             w.binary(Binary::Mul, scale, scale, Operand::Bits(share));

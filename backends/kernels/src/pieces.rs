@@ -116,7 +116,7 @@ fn fits(facts: &Facts, body: &Body, types: &[Dtype], owned: &[bool], pool: &Pool
 }
 
 /// `body` with `by` for term `t`.
-fn replace(body: &Body, t: usize, by: Arg) -> Body {
+pub fn replace(body: &Body, t: usize, by: Arg) -> Body {
     let rename = |a: &Arg| if *a == Arg::Term(t as u16) { by } else { *a };
     let terms = body.terms.iter().map(|term| Term { op: term.op, args: term.args.iter().map(rename).collect() }).collect();
     let params = body.params.max(if let Arg::Param(i) = by { i + 1 } else { 0 });

@@ -1,26 +1,33 @@
 //! Maps as vector loops: one body over operands that are contiguous or repeated along the innermost axis. Axes are
 //! joined as far as all operands allow, so that most maps are one loop; where rows are short, several of them
-//! make one turn. A body too wide for the registers goes through a strip of scratch ([`crate::pieces`]).
+//! make one turn. A body too wide for the registers goes through a strip of scratch ([`crate::pieces`]), one with too
+//! many operands for a kernel's pointers becomes two maps.
 
-use crate::Job;
 use crate::body::Pressure;
-use crate::build::Builder;
+use crate::build::{Builder, Home};
 use crate::nest::{self, Nest, Stream, StreamId};
-use crate::pieces::{Constants, Pieces, around};
+use crate::pieces::{self, Constants, Pieces, around};
+use crate::place::Place;
 use crate::tile::{Pool, Writer};
+use crate::{Job, Source, Where};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::Facts;
+use ir::scalar::{Arg, Body, Term};
 
 /// Instructions of one turn of the innermost loop, about: enough to hide its counter, few enough to stay small.
 const TURN: usize = 24;
 
 const OUT: StreamId = 0;
 
-/// Emits the map of `job`, if it is one for vectors: f32 or i32 throughout, operands that one kernel's
-/// pointers reach.
+/// Emits the map of `job`, if it is one for vectors: f32 or i32 throughout.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Map { body } = job.op else { return false };
+    one(job, body, builder) || two(job, body, builder)
+}
+
+/// As one kernel.
+fn one(job: &Job, body: &Body, builder: &mut Builder) -> bool {
     if !matches!(job.dtype, Dtype::F32 | Dtype::I32) || job.shape.contains(&0) {
         return false;
     }
@@ -44,6 +51,60 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     }
     nest.call("map", w, builder, 0);
     true
+}
+
+/// As two maps, if there is a term that takes enough operands away from the rest.
+fn two(job: &Job, body: &Body, builder: &mut Builder) -> bool {
+    let types: Vec<Dtype> = job.operands.iter().map(|o| o.dtype).collect();
+    let Ok(terms) = body.types(&types) else { return false };
+    let plain = |d: &Dtype| matches!(d, Dtype::F32 | Dtype::I32);
+    if job.operands.len() < 5 || job.shape.contains(&0) || !types.iter().all(plain) {
+        return false;
+    }
+    let part = |term: usize| {
+        let head = Body { result: Arg::Term(term as u16), ..body.clone() }.without_dead();
+        (head, pieces::replace(body, term, Arg::Param(body.params)))
+    };
+    let wide = |body: &Body| params(body).len();
+    let costs = (0..terms.len()).filter(|&t| plain(&terms[t]) && body.result != Arg::Term(t as u16)).map(|t| {
+        let (head, rest) = part(t);
+        (wide(&head).max(wide(&rest)), t)
+    });
+    let Some((most, term)) = costs.min() else { return false };
+    if most >= wide(body) {
+        return false;
+    }
+    let bytes = job.shape.iter().product::<usize>() as u64 * 4;
+    let between = Place::dense(builder.buffer("between", Home::Arena, bytes), &job.shape);
+    let middle = Source { shape: job.shape.clone(), dtype: terms[term], at: Where::Place(between.clone()) };
+    let (head, rest) = part(term);
+    let all: Vec<Source> = job.operands.iter().cloned().chain([middle]).collect();
+    let mut map = |body: &Body, dtype: Dtype, place: &Place| {
+        let used = params(body);
+        let op = Op::Map { body: renumbered(body, &used) };
+        let operands = used.iter().map(|&i| all[i as usize].clone()).collect();
+        lower(&Job { op: &op, operands, shape: job.shape.clone(), dtype, place: place.clone() }, builder)
+    };
+    map(&head, terms[term], &between) && map(&rest, job.dtype, &job.place)
+}
+
+/// The parameters that a body reads.
+fn params(body: &Body) -> Vec<u8> {
+    let all = body.terms.iter().flat_map(|t| &t.args).chain([&body.result]);
+    let mut used: Vec<u8> = all.filter_map(|a| if let Arg::Param(i) = a { Some(*i) } else { None }).collect();
+    used.sort();
+    used.dedup();
+    used
+}
+
+/// `body` with the parameters `used` alone.
+fn renumbered(body: &Body, used: &[u8]) -> Body {
+    let rename = |a: &Arg| match a {
+        Arg::Param(i) => Arg::Param(used.iter().position(|u| u == i).expect("it is one of those used") as u8),
+        Arg::Term(_) | Arg::Literal(_) => *a,
+    };
+    let terms = body.terms.iter().map(|t| Term { op: t.op, args: t.args.iter().map(rename).collect() }).collect();
+    Body { params: used.len() as u8, terms, result: rename(&body.result) }
 }
 
 struct Map<'a> {

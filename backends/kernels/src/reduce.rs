@@ -4,8 +4,8 @@
 use crate::body::{Pressure, is_vector};
 use crate::build::Builder;
 use crate::nest::{self, Nest, Stream, StreamId};
-use crate::pieces::{Pieces, around};
-use crate::sweep::{self, Sweep, Tile};
+use crate::pieces::{Constants, Pieces, around};
+use crate::sweep::{self, Sweep, Tile, Visit};
 use crate::tile::{Pool, Writer};
 use crate::{Job, math};
 use ir::Dtype;
@@ -121,26 +121,17 @@ impl<'a> Reduce<'a> {
         let nest = self.sweep.nest;
         let lanes = self.facts.lanes();
         let strip = self.strip.map(|s| nest.at(s, &[]));
-        let sums = self.sweep.accumulators(w, tile, self.start.to_bits(), &mut pool)?;
-        around(self.facts, &pool, w, &mut |constants, pool, w| {
-            self.sweep.walk(w, tile, &mut |w, visit| {
-                constants.with(pool, |emitter, pool| {
-                    let acc = sums[visit.slot];
-                    if self.plain && self.facts.menu.memory_operand && visit.lanes as usize == lanes && nest.contiguous(X) {
-                        w.binary(Binary::Add, acc, acc, Operand::Memory(nest.at(X, &visit.at)));
-                        return Ok(());
-                    }
-                    let x = nest.param(X, &visit.at, visit.lanes, pool, w)?;
-                    let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
-                    if let (true, Some(mask)) = (visit.tail, self.mask) {
-                        self.sweep.trim(w, v, mask, self.start != 0.0, pool)?;
-                    }
-                    sweep::join(w, self.facts, self.op, acc, v, true);
-                    Ok(())
-                })
-            })
-        })?;
-        let totals = self.sweep.total(w, tile, sums, self.op, true, &mut pool)?;
+        let totals = if self.op == Binary::Add {
+            self.sweep.sum(w, tile, &mut pool, &mut |w, pool, sums, walk| {
+                around(self.facts, pool, w, &mut |constants, pool, w| walk(w, &mut |w, visit| self.visit(w, visit, sums, constants, pool)))
+            })?
+        } else {
+            let best = self.sweep.accumulators(w, tile, self.start.to_bits(), &mut pool)?;
+            around(self.facts, &pool, w, &mut |constants, pool, w| {
+                self.sweep.walk(w, tile, &mut |w, visit| self.visit(w, visit, &best, constants, pool))
+            })?;
+            self.sweep.total(w, tile, best, self.op, true, &mut pool)?
+        };
         let mut emitter = crate::body::Emitter::new(self.facts);
         for (vector, &total) in totals.iter().enumerate() {
             let valid = match (self.sweep.across, vector + 1 == tile.vectors) {
@@ -158,5 +149,24 @@ impl<'a> Reduce<'a> {
             pool.give(from);
         }
         Ok(())
+    }
+
+    fn visit(&self, w: &mut Writer, visit: &Visit, sums: &[V], constants: &mut Constants<'a>, pool: &Pool) -> Result<(), Pressure> {
+        let nest = self.sweep.nest;
+        let acc = sums[visit.slot];
+        constants.with(pool, |emitter, pool| {
+            if self.plain && self.facts.menu.memory_operand && visit.lanes as usize == self.facts.lanes() && nest.contiguous(X) {
+                w.binary(Binary::Add, acc, acc, Operand::Memory(nest.at(X, &visit.at)));
+                return Ok(());
+            }
+            let x = nest.param(X, &visit.at, visit.lanes, pool, w)?;
+            let strip = self.strip.map(|s| nest.at(s, &[]));
+            let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
+            if let (true, Some(mask)) = (visit.tail, self.mask) {
+                self.sweep.trim(w, v, mask, self.start != 0.0, pool)?;
+            }
+            sweep::join(w, self.facts, self.op, acc, v, true);
+            Ok(())
+        })
     }
 }

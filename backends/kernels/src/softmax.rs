@@ -110,26 +110,26 @@ impl<'a> Softmax<'a> {
             })
         })?;
         let most = sweep.total(w, tile, most, Binary::Max, false, &mut pool)?;
-        let sums = sweep.accumulators(w, tile, 0, &mut pool)?;
-        around(facts, &pool, w, &mut |constants, pool, w| {
-            sweep.walk(w, tile, &mut |w, visit| {
-                constants.with(pool, |emitter, pool| {
-                    let v = pool.take().ok_or(Pressure)?;
-                    nest.load(w, v, self.from, &visit.at, visit.lanes);
-                    w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
-                    let e = self.exp.emit(emitter, vec![Param::Owned(v)], visit.lanes, strip, pool, w)?;
-                    if !self.log {
-                        nest.store(w, e, OUT, &visit.at, visit.lanes);
-                    }
-                    if visit.tail {
-                        sweep.trim(w, e, MASK, false, pool)?;
-                    }
-                    sweep::join(w, facts, Binary::Add, sums[visit.slot], e, false);
-                    Ok(())
+        let sums = sweep.sum(w, tile, &mut pool, &mut |w, pool, sums, walk| {
+            around(facts, pool, w, &mut |constants, pool, w| {
+                walk(w, &mut |w, visit| {
+                    constants.with(pool, |emitter, pool| {
+                        let v = pool.take().ok_or(Pressure)?;
+                        nest.load(w, v, self.from, &visit.at, visit.lanes);
+                        w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
+                        let e = self.exp.emit(emitter, vec![Param::Owned(v)], visit.lanes, strip, pool, w)?;
+                        if !self.log {
+                            nest.store(w, e, OUT, &visit.at, visit.lanes);
+                        }
+                        if visit.tail {
+                            sweep.trim(w, e, MASK, false, pool)?;
+                        }
+                        sweep::join(w, facts, Binary::Add, sums[visit.slot], e, false);
+                        Ok(())
+                    })
                 })
             })
         })?;
-        let sums = sweep.total(w, tile, sums, Binary::Add, false, &mut pool)?;
         let mut by = Vec::new();
         let mut emitter = Emitter::new(facts);
         for sum in sums {

@@ -44,6 +44,16 @@ pub struct Visit {
     pub tail: bool,
 }
 
+/// Writes what is done with one vector of elements.
+pub type OnVisit<'a> = &'a mut dyn FnMut(&mut Writer, &Visit) -> Result<(), Pressure>;
+
+/// Writes a walk with the free registers and the accumulators, by means of the function given.
+pub type OnSum<'a> =
+    &'a mut dyn FnMut(&mut Writer, &Pool, &[V], &mut dyn FnMut(&mut Writer, OnVisit) -> Result<(), Pressure>) -> Result<(), Pressure>;
+
+/// Visits of an accumulator until it rests.
+const BLOCK: usize = 128;
+
 impl<'a> Sweep<'a> {
     pub fn new(nest: &'a Nest, facts: &'a Facts) -> Sweep<'a> {
         let lane = nest.lane();
@@ -91,37 +101,57 @@ impl<'a> Sweep<'a> {
     }
 
     /// One walk. Pointers end where they began.
-    pub fn walk(
+    pub fn walk(&self, w: &mut Writer, tile: Tile, visit: OnVisit) -> Result<(), Pressure> {
+        self.walk_in_blocks(w, tile, visit, None)
+    }
+
+    /// The same, with `rest` now and then on the way: after every line of an outer axis, and after some hundred
+    /// visits of one.
+    fn walk_in_blocks(
         &self,
         w: &mut Writer,
         tile: Tile,
-        visit: &mut dyn FnMut(&mut Writer, &Visit) -> Result<(), Pressure>,
+        visit: OnVisit,
+        mut rest: Option<&mut dyn FnMut(&mut Writer)>,
     ) -> Result<(), Pressure> {
         let (lane, lanes) = (self.nest.lane(), self.facts.lanes());
         let mut done = Ok(());
         let mut note = |result: Result<(), Pressure>| done = done.and(result);
+        let mut turns = |w: &mut Writer, times: usize, body: &mut dyn FnMut(&mut Writer)| match &mut rest {
+            Some(rest) if times > 2 * BLOCK => {
+                w.repeat(times / BLOCK, |w| {
+                    w.repeat(BLOCK, &mut *body);
+                    rest(w);
+                });
+                w.repeat(times % BLOCK, &mut *body);
+                rest(w);
+            }
+            Some(rest) => {
+                w.repeat(times, &mut *body);
+                rest(w);
+            }
+            None => w.repeat(times, &mut *body),
+        };
         if self.across {
             let count = self.nest.counts[lane];
-            let (full, rest) = (count / lanes, count % lanes);
+            let (full, partial) = (count / lanes, count % lanes);
             let times = full / tile.slots;
             let looped = if times > 1 { times } else { 0 };
+            let place = |i: usize| vec![(lane, (i * lanes) as i64)];
             self.nest.over(w, &self.along, &mut |w| {
-                w.repeat(looped, |w| {
+                for i in looped * tile.slots..full {
+                    let at = place(i);
+                    note(visit(w, &Visit { slot: i % tile.slots, vector: 0, at, lanes: lanes as u8, tail: false }));
+                }
+                if partial > 0 {
+                    note(visit(w, &Visit { slot: full % tile.slots, vector: 0, at: place(full), lanes: partial as u8, tail: true }));
+                }
+                turns(w, looped, &mut |w| {
                     for slot in 0..tile.slots {
-                        let at = vec![(lane, (slot * lanes) as i64)];
-                        note(visit(w, &Visit { slot, vector: 0, at, lanes: lanes as u8, tail: false }));
+                        note(visit(w, &Visit { slot, vector: 0, at: place(slot), lanes: lanes as u8, tail: false }));
                     }
                     self.nest.shift(w, &[(lane, (tile.slots * lanes) as i64)]);
                 });
-                for i in 0..full - looped * tile.slots {
-                    let at = vec![(lane, (i * lanes) as i64)];
-                    note(visit(w, &Visit { slot: i % tile.slots, vector: 0, at, lanes: lanes as u8, tail: false }));
-                }
-                if rest > 0 {
-                    let i = full - looped * tile.slots;
-                    let at = vec![(lane, (i * lanes) as i64)];
-                    note(visit(w, &Visit { slot: i % tile.slots, vector: 0, at, lanes: rest as u8, tail: true }));
-                }
                 vec![(lane, (looped * tile.slots * lanes) as i64)]
             });
             return done;
@@ -138,18 +168,41 @@ impl<'a> Sweep<'a> {
         match self.along.split_last() {
             None => row(w, 0, None),
             Some((&axis, outer)) => self.nest.over(w, outer, &mut |w| {
-                let (times, rest) = (self.nest.counts[axis] / sets, self.nest.counts[axis] % sets);
-                let looped = if times > 1 { times } else { 0 };
-                w.repeat(looped, |w| {
+                let count = self.nest.counts[axis];
+                let looped = if count / sets > 1 { count / sets } else { 0 };
+                for i in looped * sets..count {
+                    row(w, i % sets, Some((axis, i as i64)));
+                }
+                turns(w, looped, &mut |w| {
                     (0..sets).for_each(|s| row(w, s, Some((axis, s as i64))));
                     self.nest.shift(w, &[(axis, sets as i64)]);
                 });
-                let left = if looped == 0 { times * sets + rest } else { rest };
-                (0..left).for_each(|s| row(w, s % sets, Some((axis, s as i64))));
                 vec![(axis, (looped * sets) as i64)]
             }),
         }
         done
+    }
+
+    /// A walk that adds to accumulators: `visit` is told which. A long one rests now and then to put what it has
+    /// so far aside, so that small terms are not lost in large sums. The sums, as [`Sweep::total`] gives them.
+    pub fn sum(&self, w: &mut Writer, tile: Tile, pool: &mut Pool, write: OnSum) -> Result<Vec<V>, Pressure> {
+        let sums = self.accumulators(w, tile, 0, pool)?;
+        let each = if self.across { tile.slots * self.facts.lanes() } else { tile.slots / tile.vectors };
+        if self.length() / each <= 4 * BLOCK {
+            write(w, pool, &sums, &mut |w, visit| self.walk(w, tile, visit))?;
+            return self.total(w, tile, sums, Binary::Add, false, pool);
+        }
+        let aside = self.accumulators(w, tile, 0, pool)?;
+        let mut rest = |w: &mut Writer| {
+            for (&to, &from) in aside.iter().zip(&sums) {
+                w.binary(Binary::Add, to, to, Operand::V(from));
+                w.push(Stmt::Set { to: from, bits: 0 });
+            }
+        };
+        write(w, pool, &sums, &mut |w, visit| self.walk_in_blocks(w, tile, visit, Some(&mut rest)))?;
+        rest(w);
+        sums.into_iter().for_each(|v| pool.give(v));
+        self.total(w, tile, aside, Binary::Add, false, pool)
     }
 
     /// Accumulators of a tile, all lanes `bits`.

@@ -157,6 +157,22 @@ fn maps_of_short_rows_with_constants() {
 }
 
 #[test]
+fn maps_of_more_operands_than_pointers() {
+    for count in [6usize, 7, 11] {
+        let mut m = Model::new();
+        let shape = [3, 21];
+        let operands: Vec<NodeId> = (0..count).map(|i| m.input(if i % 3 == 2 { &[3, 1] } else { &shape })).collect();
+        let names: Vec<char> = (b'a'..).take(count).map(char::from).collect();
+        let mut text = format!("{{ t0 = mul({}, {});", names[0], names[1]);
+        for i in 2..count {
+            text += &format!(" t{} = {}(t{}, {});", i - 1, ["add", "max", "mul"][i % 3], i - 2, names[i]);
+        }
+        let y = m.add(map(&format!("{text} sub(t{}, a) }}", count - 2)), &operands);
+        m.check(&[y]);
+    }
+}
+
+#[test]
 fn maps_in_place_and_into_parts() {
     for (n, columns) in [(3, 5), (4, 16), (1, 77), (6, 33)] {
         let mut m = Model::new();
@@ -313,6 +329,20 @@ fn reductions_over_every_choice_of_axes() {
             }
         }
     }
+}
+
+#[test]
+fn long_sums_keep_their_precision() {
+    // the same values again and again: every rounding goes the same way
+    let values: Vec<f32> = (0..200_000 * 3).map(|i| 1.0 + (i % 7) as f32 * 0.1).collect();
+    let mut m = Model::new();
+    let (rows, columns) = (m.feed(&[3, 200_000], &values), m.feed(&[200_000, 3], &values));
+    let one = m.add(reduce(ReduceKind::Mean, &[1], "{ a }", "{ a }"), &[rows]);
+    let two = m.add(reduce(ReduceKind::Sum, &[0], "{ mul(a, a) }", "{ a }"), &[columns]);
+    let three = m.add(norm(&[0], true, "{ a }"), &[columns]);
+    let four = m.add(softmax(0, true, "{ a }"), &[columns]);
+    let five = m.add(softmax(1, false, "{ mul(a, 4.0) }"), &[rows]);
+    m.check(&[one, two, three, four, five]);
 }
 
 #[test]
