@@ -102,7 +102,7 @@ fn difference(wanted: &Tensor, got: &Tensor) -> Option<String> {
         d if d.is_float() => 1.0,
         _ => 0.0,
     };
-    let room = TOLERANCE * coarse * scale.max(1e-6);
+    let room = TOLERANCE * coarse * scale.max(1e-3);
     let wrong = w.iter().zip(&g).position(|(a, b)| {
         let same = a == b || (a.is_nan() && b.is_nan());
         !same && !(a - b).abs().le(&room)
