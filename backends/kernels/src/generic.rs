@@ -1,7 +1,6 @@
 //! A correct scalar kernel for every operator, element type, stride and broadcast: what the vector paths do not
-//! take. Elements of types below eight bits and of float8 are moved, never computed with.
-//!
-//! Sums and products of floats are accumulated in f64 and rounded once; f16 and bf16 compute in f32.
+//! take. Sums and products of floats are accumulated in f64 and rounded once; floats below 32 bits compute in f32
+//! and are rounded after every term.
 
 mod folds;
 mod gather;
@@ -10,6 +9,7 @@ pub(crate) mod harness;
 mod moves;
 mod products;
 pub(crate) mod resize;
+mod small;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -29,7 +29,7 @@ use ir::{Dtype, Fault};
 use terms::Terms;
 use writer::{Memory, Writer};
 
-/// Lowers one node to scalar kernels. Fault: arithmetic on elements of a type that is only moved.
+/// Lowers one node to scalar kernels. Fault: the largest or smallest element, or a sample, of an empty axis.
 pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     if job.shape.contains(&0) {
         return Ok(());
@@ -40,17 +40,18 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         Op::Conv { .. } => products::conv(job, builder),
         Op::Window { .. } => products::window(job, builder),
         Op::Reduce { .. } => folds::reduce(job, builder),
-        Op::ArgReduce { .. } => folds::argreduce(job, builder),
+        Op::ArgReduce { .. } => return folds::argreduce(job, builder),
         Op::Cumulate { .. } => folds::cumulate(job, builder),
         Op::Softmax { .. } => folds::softmax(job, builder),
         Op::Norm { .. } => folds::norm(job, builder),
         Op::Gather { axis } => gather::gather(job, *axis, builder),
-        Op::Resize { .. } => resize::resize(job, builder),
+        Op::Resize { .. } => return resize::resize(job, builder),
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } | Op::Expand { .. } => {
-            copy::lower(job, builder)
+            return copy::lower(job, builder);
         }
-        Op::Input { .. } | Op::Const { .. } => Ok(()),
+        Op::Input { .. } | Op::Const { .. } => {}
     }
+    Ok(())
 }
 
 /// Strides of an operand of `shape` over the axes of `result`, to which it broadcasts.
@@ -112,15 +113,15 @@ struct Tail {
 impl Tail {
     /// `own` operands belong to the operator itself, whose results are of type `dtype`. Splat constants
     /// become literals.
-    fn new(draft: &mut Draft, job: &Job, own: usize, dtype: Dtype, body: &Body) -> Result<Tail, Fault> {
+    fn new(draft: &mut Draft, job: &Job, own: usize, dtype: Dtype, body: &Body) -> Tail {
         let (body, kept) = with_literals(body, &job.operands[own..], 1);
         let dtypes: Vec<Dtype> = std::iter::once(dtype).chain(kept.iter().map(|s| s.dtype)).collect();
-        let terms = Terms::new(&body, &dtypes, draft.fused())?;
+        let terms = Terms::new(&body, &dtypes, draft.fused());
         let operands = kept.into_iter().map(|source| {
             let (memory, place) = draft.read("with", source);
             (memory, broadcast(&place, &source.shape, &job.shape))
         });
-        Ok(Tail { terms, operands: operands.collect() })
+        Tail { terms, operands: operands.collect() }
     }
 
     /// Strides of the operands along the result's axes.
@@ -158,11 +159,16 @@ fn with_literals<'s, 'g>(body: &Body, operands: &'s [Source<'g>], skip: u8) -> (
     (out, kept)
 }
 
-fn map(job: &Job, body: &Body, builder: &mut Builder) -> Result<(), Fault> {
+fn map(job: &Job, body: &Body, builder: &mut Builder) {
     let mut draft = Draft::new(builder);
     let (body, kept) = with_literals(body, &job.operands, 0);
     let dtypes: Vec<Dtype> = kept.iter().map(|s| s.dtype).collect();
-    let terms = Terms::new(&body, &dtypes, draft.fused())?;
+    let terms = Terms::new(&body, &dtypes, draft.fused());
+    if let Some(i) = terms.moved() {
+        let from = kept[i].place(draft.builder);
+        let seen = Place { strides: broadcast(&from, &kept[i].shape, &job.shape), ..from };
+        return copy::copy(draft.builder, job.dtype, &job.shape, &seen, &job.place);
+    }
     let to = draft.result(job, Access::Write);
     let mut walks = vec![job.place.strides.clone()];
     let mut from = Vec::new();
@@ -179,7 +185,6 @@ fn map(job: &Job, body: &Body, builder: &mut Builder) -> Result<(), Fault> {
         w.store(to, at[0], value);
     });
     draft.call("map", 0);
-    Ok(())
 }
 
 /// The strides of `place` along `axes`, elsewhere 0; and the other way round.

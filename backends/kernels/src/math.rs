@@ -1,5 +1,5 @@
 //! Transcendental functions as primitive scalar terms: arithmetic, comparisons, selections, and integer operations
-//! on bits. Vector and scalar kernels then know nothing else. f32 for both, f64 for scalar kernels; f16 and bf16
+//! on bits. Vector and scalar kernels then know nothing else. f32 for both, f64 for scalar kernels; smaller floats
 //! compute in f32 and round after each term. No term needs more than 32 bits for f32. Machines are not known here,
 //! but for whether a multiply-add rounds once.
 //!
@@ -44,7 +44,7 @@ pub fn expand(body: &Body, params: &[Dtype], fused: bool) -> Body {
         let known = |tables: &'static Tables| function(term.op).map(|f| (f, tables));
         let value = match dtype {
             Dtype::F64 => known(&DOUBLE),
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => known(&SINGLE),
+            d if d.is_float() => known(&SINGLE),
             _ => None,
         };
         placed.push(match value {

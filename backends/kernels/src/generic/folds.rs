@@ -1,7 +1,8 @@
 //! Operators along axes: reductions, running sums, softmax and normalisation, one row of elements after the
 //! other. Sums and products are taken in f64, or in 64-bit integers, and rounded once.
 
-use super::terms::{Terms, cast, computes, literal};
+use super::small::computed;
+use super::terms::{Terms, cast, literal};
 use super::writer::{Memory, Writer};
 use super::{Draft, Tail, split, split_shape};
 use crate::Job;
@@ -41,14 +42,13 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(draft: &mut Draft, job: &Job, axes: &[usize], prologue: &Body) -> Result<Rows, Fault> {
+    fn new(draft: &mut Draft, job: &Job, axes: &[usize], prologue: &Body) -> Rows {
         let source = &job.operands[0];
-        let terms = Terms::new(prologue, &[source.dtype], draft.fused())?;
-        computes(terms.result)?;
+        let terms = Terms::new(prologue, &[source.dtype], draft.fused());
         let (from, place) = draft.read("from", source);
         let (kept, moved) = split(&place.strides, axes);
         let (kept_shape, moved_shape) = split_shape(&source.shape, axes);
-        Ok(Rows { from, terms, kept, moved, kept_shape, moved_shape })
+        Rows { from, terms, kept, moved, kept_shape, moved_shape }
     }
 
     fn count(&self) -> usize {
@@ -67,21 +67,21 @@ impl Rows {
     }
 }
 
-pub fn reduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn reduce(job: &Job, builder: &mut Builder) {
     let Op::Reduce { kind, axes, prologue, epilogue } = job.op else { unreachable!("called for reductions") };
     let mut draft = Draft::new(builder);
-    let rows = Rows::new(&mut draft, job, axes, prologue)?;
+    let rows = Rows::new(&mut draft, job, axes, prologue);
     let dtype = rows.terms.result;
-    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue)?;
+    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue);
     let to = draft.result(job, Access::Write);
     let (join, inside, start) = match kind {
         ReduceKind::Sum | ReduceKind::Mean => (ScalarOp::Add, wide(dtype), Literal::number(wide(dtype), 0.0)),
         ReduceKind::Prod => (ScalarOp::Mul, wide(dtype), Literal::number(wide(dtype), 1.0)),
-        ReduceKind::Max => (ScalarOp::Max, dtype, extreme(dtype, false)),
-        ReduceKind::Min => (ScalarOp::Min, dtype, extreme(dtype, true)),
+        ReduceKind::Max => (ScalarOp::Max, computed(dtype), extreme(computed(dtype), false)),
+        ReduceKind::Min => (ScalarOp::Min, computed(dtype), extreme(computed(dtype), true)),
     };
-    let join = Terms::of(join, inside, draft.fused())?;
-    let divide = (*kind == ReduceKind::Mean).then(|| Terms::of(ScalarOp::Div, inside, draft.fused())).transpose()?;
+    let join = Terms::of(join, inside, draft.fused());
+    let divide = (*kind == ReduceKind::Mean).then(|| Terms::of(ScalarOp::Div, inside, draft.fused()));
     let count = rows.count();
     let walks = [vec![job.place.strides.as_slice(), rows.kept.as_slice()], tail.walks()].concat();
     let zeros = vec![draft.w.int(0); walks.len()];
@@ -103,7 +103,6 @@ pub fn reduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         w.store(to, at[0], value);
     });
     draft.call("reduce", 0);
-    Ok(())
 }
 
 /// A NaN is beyond all numbers, as numpy has it.
@@ -111,7 +110,7 @@ pub fn argreduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let Op::ArgReduce { kind, axis, last } = job.op else { unreachable!("called for argreduce") };
     let dtype = job.operands[0].dtype;
     let mut draft = Draft::new(builder);
-    let rows = Rows::new(&mut draft, job, &[*axis], &Body::identity())?;
+    let rows = Rows::new(&mut draft, job, &[*axis], &Body::identity());
     if rows.count() == 0 {
         return Err(Fault::invalid("there is no largest or smallest element of an empty axis"));
     }
@@ -120,7 +119,7 @@ pub fn argreduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         ArgKind::Max => (ScalarOp::Gt, ScalarOp::Eq),
         ArgKind::Min => (ScalarOp::Lt, ScalarOp::Eq),
     };
-    let (beyond, equal) = (Terms::of(beyond, dtype, draft.fused())?, Terms::of(equal, dtype, draft.fused())?);
+    let (beyond, equal) = (Terms::of(beyond, dtype, draft.fused()), Terms::of(equal, dtype, draft.fused()));
     let along: Vec<i64> = (0..job.shape.len()).map(|i| i64::from(i == *axis)).collect();
     let zero = draft.w.int(0);
     draft.w.nest(&job.shape, &[&job.place.strides, &rows.kept], &[zero, zero], &mut |w, at| {
@@ -151,18 +150,18 @@ pub fn argreduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     Ok(())
 }
 
-pub fn cumulate(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn cumulate(job: &Job, builder: &mut Builder) {
     let Op::Cumulate { kind, axis, exclusive, reverse } = job.op else { unreachable!("called for running sums") };
     let dtype = job.dtype;
     let inside = wide(dtype);
     let mut draft = Draft::new(builder);
-    let mut rows = Rows::new(&mut draft, job, &[*axis], &Body::identity())?;
+    let mut rows = Rows::new(&mut draft, job, &[*axis], &Body::identity());
     let to = draft.result(job, Access::Write);
     let (join, start) = match kind {
         CumulateKind::Sum => (ScalarOp::Add, 0.0),
         CumulateKind::Prod => (ScalarOp::Mul, 1.0),
     };
-    let join = Terms::of(join, inside, draft.fused())?;
+    let join = Terms::of(join, inside, draft.fused());
     let (to_kept, mut to_moved) = split(&job.place.strides, &[*axis]);
     let mut starts = (0, 0);
     if *reverse {
@@ -184,19 +183,18 @@ pub fn cumulate(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         });
     });
     draft.call("cumulate", 0);
-    Ok(())
 }
 
-pub fn softmax(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn softmax(job: &Job, builder: &mut Builder) {
     let Op::Softmax { axis, log, prologue } = job.op else { unreachable!("called for softmax") };
     let mut draft = Draft::new(builder);
-    let rows = Rows::new(&mut draft, job, &[*axis], prologue)?;
+    let rows = Rows::new(&mut draft, job, &[*axis], prologue);
     // exponentials lie in the result while they are summed, where it can hold them
     let inside = if job.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
     let kept = job.dtype == inside && !*log;
     let to = draft.result(job, if kept { Access::ReadWrite } else { Access::Write });
     let of = |op: ScalarOp| Terms::of(op, inside, draft.builder.facts.fused);
-    let (exp, ln, most) = (of(ScalarOp::Exp)?, of(ScalarOp::Log)?, of(ScalarOp::Max)?);
+    let (exp, ln, most) = (of(ScalarOp::Exp), of(ScalarOp::Log), of(ScalarOp::Max));
     let (to_kept, to_moved) = split(&job.place.strides, &[*axis]);
     let zero = draft.w.int(0);
     draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &[zero, zero], &mut |w, at| {
@@ -250,15 +248,14 @@ pub fn softmax(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         });
     });
     draft.call("softmax", 0);
-    Ok(())
 }
 
-pub fn norm(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn norm(job: &Job, builder: &mut Builder) {
     let Op::Norm { axes, epsilon, center, epilogue } = job.op else { unreachable!("called for norms") };
     let dtype = job.operands[0].dtype;
     let mut draft = Draft::new(builder);
-    let rows = Rows::new(&mut draft, job, axes, &Body::identity())?;
-    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue)?;
+    let rows = Rows::new(&mut draft, job, axes, &Body::identity());
+    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue);
     let to = draft.result(job, Access::Write);
     let count = rows.count();
     // the result and the epilogue's operands walk rows too
@@ -305,5 +302,4 @@ pub fn norm(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         });
     });
     draft.call("norm", 0);
-    Ok(())
 }

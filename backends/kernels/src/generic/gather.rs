@@ -4,13 +4,12 @@ use super::moves::{coarser, raw, together};
 use super::{Draft, Job};
 use crate::build::Builder;
 use crate::place::Place;
-use ir::Fault;
 use ir::kernel::Access;
 use ir::kernel::scalar::Binary;
 
 /// Operand 0 at the indices of operand 1 along `axis`. Negative indices count from the end; others out of range
 /// are status 4.
-pub fn gather(job: &Job, axis: usize, builder: &mut Builder) -> Result<(), Fault> {
+pub fn gather(job: &Job, axis: usize, builder: &mut Builder) {
     let [data, indices] = job.operands.as_slice() else { unreachable!("gather takes two operands") };
     let mut draft = Draft::new(builder);
     let place = data.place(draft.builder);
@@ -44,7 +43,6 @@ pub fn gather(job: &Job, axis: usize, builder: &mut Builder) -> Result<(), Fault
         });
     });
     draft.call("gather", 0);
-    Ok(())
 }
 
 /// Shapes and strides in units of as many elements as move at once.

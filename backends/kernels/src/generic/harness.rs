@@ -182,14 +182,6 @@ pub fn status(text: &str, inputs: &[Tensor], lower: Lower) -> Option<u8> {
     ir::program::run(&program, facts, inputs).err()
 }
 
-/// The fault of lowering.
-pub fn fault(text: &str, lower: Lower) -> Fault {
-    let graph = ir::graph::text::parse(&format!("graph {{ {text} return %y \"y\" }}"), &|_| None).expect(text);
-    let inputs: Vec<Tensor> =
-        graph.inputs().iter().map(|&i| random(graph.ty(i).dtype, &graph.ty(i).fixed().expect("fixed"), &mut Random(1))).collect();
-    program(&graph, &inputs, &machines()[0], None, lower).expect_err(text)
-}
-
 pub fn compare(text: &str, got: &Tensor, want: &Tensor, relative: f64) {
     assert_eq!(got.ty(), want.ty(), "{text}");
     if relative == 0.0 || !want.dtype().is_float() {

@@ -2,17 +2,18 @@
 //! tap's position compared with the input's extent.
 
 use super::folds::{extreme, wide};
-use super::terms::{Terms, cast, computes, literal};
+use super::small::computed;
+use super::terms::{Terms, cast, literal};
 use super::writer::{Memory, Writer};
 use super::{Draft, Tail, broadcast};
 use crate::Job;
 use crate::build::Builder;
 use crate::place::Place;
+use ir::Dtype;
 use ir::graph::op::{Op, WindowKind};
 use ir::kernel::Access;
 use ir::kernel::scalar::{Binary, Cell, Value};
 use ir::scalar::{Literal, ScalarOp};
-use ir::{Dtype, Fault};
 
 /// `a * b + c` in the type that sums are taken in.
 fn multiply_add(w: &mut Writer, inside: Dtype, a: Value, b: Value, c: Value) -> Value {
@@ -78,12 +79,11 @@ impl Sums {
     }
 }
 
-pub fn dot(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn dot(job: &Job, builder: &mut Builder) {
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { unreachable!("called for dot") };
     let (a, b) = (&job.operands[0], &job.operands[1]);
-    computes(a.dtype)?;
     let mut draft = Draft::new(builder);
-    let tail = Tail::new(&mut draft, job, 2, a.dtype, epilogue)?;
+    let tail = Tail::new(&mut draft, job, 2, a.dtype, epilogue);
     let to = draft.result(job, Access::Write);
     let ((a_memory, a_place), (b_memory, b_place)) = (draft.read("a", a), draft.read("b", b));
     let rank = job.shape.len();
@@ -111,7 +111,6 @@ pub fn dot(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         w.store(to, at[0], value);
     });
     draft.call("dot", job.shape.iter().product::<usize>() as u64 * k as u64);
-    Ok(())
 }
 
 /// How a window slides along one spatial axis.
@@ -178,10 +177,9 @@ fn inside(w: &mut Writer, slides: &[Slide], positions: &[Value], strides: &[i64]
     });
 }
 
-pub fn conv(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn conv(job: &Job, builder: &mut Builder) {
     let Op::Conv { stride, dilation, inflate, low, group, epilogue, .. } = job.op else { unreachable!("called for conv") };
     let (x, weights) = (&job.operands[0], &job.operands[1]);
-    computes(x.dtype)?;
     let dtype = x.dtype;
     let rank = job.shape.len();
     let spatial = rank - 2;
@@ -189,7 +187,7 @@ pub fn conv(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let slides = slides(job, size, stride, dilation, inflate, low);
     let (group_in, group_out) = (weights.shape[spatial], job.shape[rank - 1] / group);
     let mut draft = Draft::new(builder);
-    let tail = Tail::new(&mut draft, job, 2, dtype, epilogue)?;
+    let tail = Tail::new(&mut draft, job, 2, dtype, epilogue);
     let to = draft.result(job, Access::Write);
     let ((x_memory, x_place), (w_memory, w_place)) = (draft.read("from", x), draft.read("weights", weights));
     // loops over [n, spatial.., group, m / group]
@@ -228,24 +226,22 @@ pub fn conv(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     });
     let taps: usize = size.iter().product::<usize>() * group_in;
     draft.call("conv", job.shape.iter().product::<usize>() as u64 * taps as u64);
-    Ok(())
 }
 
-pub fn window(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+pub fn window(job: &Job, builder: &mut Builder) {
     let Op::Window { kind, size, stride, dilation, low, epilogue, .. } = job.op else { unreachable!("called for windows") };
     let x = &job.operands[0];
-    computes(x.dtype)?;
     let dtype = x.dtype;
     let (join, wide, start) = match kind {
-        WindowKind::Max => (ScalarOp::Max, dtype, extreme(dtype, false)),
+        WindowKind::Max => (ScalarOp::Max, computed(dtype), extreme(computed(dtype), false)),
         WindowKind::Sum => (ScalarOp::Add, wide(dtype), Literal::number(wide(dtype), 0.0)),
     };
     let spatial = size.len();
     let rank = spatial + 2;
     let slides = slides(job, size, stride, dilation, &vec![1; spatial], low);
     let mut draft = Draft::new(builder);
-    let join = Terms::of(join, wide, draft.fused())?;
-    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue)?;
+    let join = Terms::of(join, wide, draft.fused());
+    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue);
     let to = draft.result(job, Access::Write);
     let (memory, place) = draft.read("from", x);
     let mut x_walk = vec![0; rank];
@@ -277,5 +273,4 @@ pub fn window(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         w.store(to, at[0], value);
     });
     draft.call("window", 0);
-    Ok(())
 }

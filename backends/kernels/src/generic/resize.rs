@@ -1,7 +1,7 @@
 //! Resampling with tables: sizes are fixed, so which source elements a result is made of, and their weights, are
 //! computed here, for each axis by itself, as ONNX's reference implementation does it.
 
-use super::terms::{cast, computes, literal};
+use super::terms::{cast, literal};
 use super::writer::Writer;
 use super::{Draft, Memory};
 use crate::Job;
@@ -10,6 +10,7 @@ use ir::graph::op::{Coordinate, Op, Real, ResizeMode};
 use ir::kernel::Access;
 use ir::kernel::scalar::{Binary, Unary, Value};
 use ir::scalar::Literal;
+use ir::scalar::lanes::encode;
 use ir::{Dtype, Fault, Tensor};
 
 /// One axis: its extents, and how they relate.
@@ -156,7 +157,8 @@ fn keys(x: f64, a: f64) -> f64 {
 fn saturated(dtype: Dtype, value: f64) -> Literal {
     match dtype.int_range() {
         Some((low, high)) => Literal::int(dtype, (value.round_ties_even() as i128).clamp(low, high) as i64),
-        None => Literal::number(dtype, value),
+        None if dtype == Dtype::Bool => Literal::bool(value != 0.0),
+        None => Literal { dtype, bits: encode(dtype, value) },
     }
 }
 
@@ -189,12 +191,10 @@ pub fn resize(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         ResizeMode::NearestFloor | ResizeMode::NearestCeil => true,
         ResizeMode::Linear | ResizeMode::Cubic75 | ResizeMode::Cubic50 => false,
     };
-    if !nearest {
-        computes(x.dtype)?;
-    }
+    if !nearest {}
     let taps = taps(job, scale, roi, &op);
     // sums of integers are exact in f64 up to 53 bits
-    let inside = if matches!(x.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) { Dtype::F32 } else { Dtype::F64 };
+    let inside = if x.dtype.is_float() && x.dtype != Dtype::F64 { Dtype::F32 } else { Dtype::F64 };
     let fill = saturated(x.dtype, extrapolation.0);
     let mut draft = Draft::new(builder);
     // nearest elements are moved as bits

@@ -1,11 +1,12 @@
 //! Scalar bodies as statements of a scalar kernel: a value for each term, in the type that its element computes
 //! in, wrapped or rounded to the element type after every term.
 
+use super::small::{decode, encode, is_bits, ty};
 use super::writer::Writer;
 use crate::math;
-use ir::kernel::scalar::{Binary, Ty, Unary, Value, ty_of};
+use ir::Dtype;
+use ir::kernel::scalar::{Binary, Ty, Unary, Value};
 use ir::scalar::{Arg, Body, Literal, ScalarOp};
-use ir::{Dtype, Fault};
 
 /// A body in primitive terms, with the type of everything in it.
 pub struct Terms {
@@ -15,41 +16,24 @@ pub struct Terms {
     pub result: Dtype,
 }
 
-/// Whether kernels compute with elements of this type; others are only moved.
-pub fn computes(dtype: Dtype) -> Result<(), Fault> {
-    match dtype {
-        Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 | Dtype::Bool => Ok(()),
-        Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 | Dtype::U8 | Dtype::U16 | Dtype::U32 | Dtype::U64 => Ok(()),
-        Dtype::I4 | Dtype::U4 | Dtype::I2 | Dtype::U2 => Err(none(dtype)),
-        Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 | Dtype::F4E2M1 => Err(none(dtype)),
-    }
-}
-
-fn none(dtype: Dtype) -> Fault {
-    Fault::unsupported(format!("there is no arithmetic on elements of type {}", dtype.name()))
-}
-
 impl Terms {
-    /// Fault: a type without arithmetic.
-    pub fn new(body: &Body, params: &[Dtype], fused: bool) -> Result<Terms, Fault> {
+    pub fn new(body: &Body, params: &[Dtype], fused: bool) -> Terms {
         let body = math::expand(body, params, fused);
         let types = body.types(params).expect("the graph was verified, and expanding keeps types");
         let result = body.result_type(params).expect("the graph was verified, and expanding keeps types");
-        if !body.terms.is_empty() {
-            params.iter().chain(&types).try_for_each(|&d| computes(d))?;
+        Terms { body, params: params.to_vec(), types, result }
+    }
+
+    /// The parameter that the result simply is.
+    pub fn moved(&self) -> Option<usize> {
+        match self.body.result {
+            Arg::Param(i) => Some(i as usize),
+            Arg::Term(_) | Arg::Literal(_) => None,
         }
-        for (term, &to) in body.terms.iter().zip(&types) {
-            let from = type_of(&body, params, &types, &term.args[0]);
-            let half = |d: Dtype| matches!(d, Dtype::F16 | Dtype::BF16);
-            if matches!(term.op, ScalarOp::Bits(_)) && from != to && (half(from) || half(to)) {
-                return Err(Fault::unsupported(format!("there is no view of the bits of {} as {}", from.name(), to.name())));
-            }
-        }
-        Ok(Terms { body, params: params.to_vec(), types, result })
     }
 
     /// One operation over operands of one type.
-    pub fn of(op: ScalarOp, dtype: Dtype, fused: bool) -> Result<Terms, Fault> {
+    pub fn of(op: ScalarOp, dtype: Dtype, fused: bool) -> Terms {
         Terms::new(&Body::of(op), &vec![dtype; op.arity()], fused)
     }
 
@@ -58,7 +42,7 @@ impl Terms {
         let mut made: Vec<Value> = Vec::with_capacity(self.body.terms.len());
         for (term, &to) in self.body.terms.iter().zip(&self.types) {
             let args: Vec<Value> = term.args.iter().map(|a| operand(w, a, params, &made)).collect();
-            let from = self.dtype(&term.args[0]);
+            let from = type_of(&self.params, &self.types, &term.args[0]);
             // the amount of a shift is often constant
             let amount = term.args.get(1).and_then(|a| if let Arg::Literal(l) = a { Some(l.to_i64()) } else { None });
             let value = emit_term(w, term.op, from, to, &args, amount);
@@ -66,13 +50,9 @@ impl Terms {
         }
         operand(w, &self.body.result, params, &made)
     }
-
-    fn dtype(&self, arg: &Arg) -> Dtype {
-        type_of(&self.body, &self.params, &self.types, arg)
-    }
 }
 
-fn type_of(_: &Body, params: &[Dtype], types: &[Dtype], arg: &Arg) -> Dtype {
+fn type_of(params: &[Dtype], types: &[Dtype], arg: &Arg) -> Dtype {
     match *arg {
         Arg::Param(i) => params[i as usize],
         Arg::Term(i) => types[i as usize],
@@ -90,8 +70,7 @@ fn operand(w: &mut Writer, arg: &Arg, params: &[Value], made: &[Value]) -> Value
 
 /// A literal as it would be loaded.
 pub fn literal(w: &mut Writer, literal: Literal) -> Value {
-    match ty_of(literal.dtype) {
-        Ty::Int if literal.dtype.is_float() => w.int(literal.bits as i64),
+    match ty(literal.dtype) {
         Ty::Int => w.int(literal.to_i64()),
         Ty::F32 => w.f32(literal.to_f64() as f32),
         Ty::F64 => w.f64(literal.to_f64()),
@@ -104,6 +83,10 @@ pub fn settle(w: &mut Writer, dtype: Dtype, value: Value) -> Value {
         Dtype::F32 | Dtype::F64 | Dtype::I64 | Dtype::U64 | Dtype::Bool => value,
         Dtype::F16 => w.unary(Unary::RoundF16, value),
         Dtype::BF16 => w.unary(Unary::RoundBF16, value),
+        d if is_bits(d) => {
+            let bits = encode(w, dtype, value);
+            decode(w, dtype, bits)
+        }
         _ => w.unary(Unary::Wrap(dtype), value),
     }
 }
@@ -384,6 +367,11 @@ pub fn cast(w: &mut Writer, from: Dtype, to: Dtype, a: Value) -> Value {
             let zero = real(w, a, 0.0);
             w.binary(Binary::Ne, a, zero)
         }
+        // types below eight bits keep the low ones
+        (true, false) if to.bits() < 8 => {
+            let whole = w.unary(Unary::FloatToInt, a);
+            w.unary(Unary::Wrap(to), whole)
+        }
         (true, false) if to.is_unsigned_int() => {
             let whole = w.unary(Unary::FloatToUInt, a);
             if to == Dtype::U64 {
@@ -402,7 +390,7 @@ pub fn cast(w: &mut Writer, from: Dtype, to: Dtype, a: Value) -> Value {
             let whole = w.binary(Binary::SMax, whole, low);
             w.binary(Binary::SMin, whole, high)
         }
-        (true, true) => match (ty_of(from), to) {
+        (true, true) => match (ty(from), to) {
             (Ty::F64, Dtype::F32) => w.unary(Unary::F64ToF32, a),
             (Ty::F64, to) => {
                 let single = to_odd(w, a);
@@ -434,10 +422,21 @@ fn to_odd(w: &mut Writer, a: Value) -> Value {
     w.unary(Unary::F32FromBits, bits)
 }
 
-/// The same bits under a type of the same width; neither is f16 or bf16 unless both are.
+/// The same bits under a type of the same width.
 fn bits(w: &mut Writer, from: Dtype, to: Dtype, a: Value) -> Value {
-    match (ty_of(from), ty_of(to)) {
+    let small = |d: Dtype| d.is_float() && d.bytes() < 4;
+    match (ty(from), ty(to)) {
         _ if from == to => a,
+        _ if small(from) => {
+            let code = encode(w, from, a);
+            let whole = if from.bytes() == 1 { Dtype::U8 } else { Dtype::U16 };
+            bits(w, whole, to, code)
+        }
+        _ if small(to) => {
+            let below = w.int((1 << (8 * to.bytes())) - 1);
+            let code = w.binary(Binary::And, a, below);
+            decode(w, to, code)
+        }
         (Ty::F32, Ty::Int) => {
             let bits = w.unary(Unary::F32Bits, a);
             if to.is_signed_int() { w.unary(Unary::Wrap(to), bits) } else { bits }

@@ -2,6 +2,7 @@
 //! strides. An index is a sum of loop variables times constants, so that its bounds can be proven. Operators
 //! and element arithmetic are not known here.
 
+use super::small;
 use ir::Dtype;
 use ir::kernel::scalar::{Binary, Cell, Expr, Stmt, Ty, Unary, Value, ty_of};
 use ir::kernel::{Access, Arg, Kernel, KernelBody, ScalarKernel};
@@ -150,11 +151,14 @@ impl Writer {
         self.add(base, step)
     }
 
+    /// The element `at`, in the type that it computes in.
     pub fn load(&mut self, memory: Memory, at: Value) -> Value {
-        self.set(ty_of(memory.dtype), Expr::Load { arg: memory.arg, dtype: memory.dtype, at })
+        let value = self.set(ty_of(memory.dtype), Expr::Load { arg: memory.arg, dtype: memory.dtype, at });
+        if small::is_bits(memory.dtype) { small::decode(self, memory.dtype, value) } else { value }
     }
 
     pub fn store(&mut self, memory: Memory, at: Value, value: Value) {
+        let value = if small::is_bits(memory.dtype) { small::encode(self, memory.dtype, value) } else { value };
         self.push(Stmt::Store { arg: memory.arg, dtype: memory.dtype, at, value });
     }
 
