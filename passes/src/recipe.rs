@@ -167,6 +167,7 @@ pub static FUSE: Pass = Pass {
         &batch_norm::SCALE_INTO_WEIGHTS,
         &fuse::MAP_INTO_MAP,
         &fuse::MAP_INTO_PROLOGUE,
+        &fuse::MAP_OVER_CONCAT,
         &reshape::SINK_RESHAPE,
     ]),
 };

@@ -258,6 +258,11 @@ impl<'a> Runner<'a> {
                     self.age.clear();
                 }
             }
+            if self.summary.rewrites > 0 && self.fuel.left() != Some(0) {
+                // dumps then show nodes in the order of the model
+                clean::order(graph, &self.age);
+                self.age.clear();
+            }
             if let Err(wrong) = verify::verify(graph) {
                 panic!("pass {} broke the graph: {}", pass.name, wrong.join("; "));
             }

@@ -96,7 +96,7 @@ fn step(graph: &mut Graph, draw: &mut Draw, values: &[NodeId]) -> Option<NodeId>
                 1 => to.insert(draw.below(rank + 1), 1),
                 2 if rank > 0 => {
                     let at = draw.below(rank);
-                    if to[at] % 2 == 0 {
+                    if to[at].is_multiple_of(2) {
                         to[at] /= 2;
                         to.insert(at, 2);
                     }
@@ -150,7 +150,7 @@ fn step(graph: &mut Graph, draw: &mut Draw, values: &[NodeId]) -> Option<NodeId>
             (Op::Dot { trans_a: false, trans_b, epilogue: Body::identity() }, vec![x, w])
         }
         15 if rank == 4 => {
-            let group = if shape[3] % 2 == 0 { draw.of(&[1, 2]) } else { 1 };
+            let group = if shape[3].is_multiple_of(2) { draw.of(&[1, 2]) } else { 1 };
             let kernel = draw.of(&[1, 3]);
             let w = text::random(Dtype::F32, &[kernel, kernel, shape[3] / group, 4], draw.below(1000) as u64);
             let w = graph.constant(w, &["w".into()]);

@@ -68,8 +68,8 @@ pub const SCALE_OUT_OF_DOT: Rule = Rule {
         let mut b = Builder::new(graph, &[id]);
         let mut own: Vec<Val> = p.own.iter().map(|&o| Val::Old(o)).collect();
         let mut shared = false;
-        for slot in 0..2 {
-            let mut path = vec![p.own[slot]];
+        for (slot, &operand) in p.own.iter().enumerate() {
+            let mut path = vec![operand];
             while let Op::Transpose { .. } | Op::Reshape { .. } = graph.op(*path.last()?) {
                 path.push(graph.operands(*path.last()?)[0]);
             }

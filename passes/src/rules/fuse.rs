@@ -3,15 +3,20 @@
 //!
 //! Nothing is computed more often than before, with one exception that `map_into_map` states.
 
-use crate::layout::used_only_by;
+use crate::layout::{trimmed, used_only_by};
 use crate::pointwise::{Pointwise, Source, compose};
 use crate::rule::{Builder, Match, Rule, Val, near};
 use ir::scalar::{Arg, Body, ScalarOp};
-use ir::{Graph, NodeId, Op};
+use ir::{Dtype, Graph, NodeId, Op};
 use std::collections::BTreeMap;
 
-/// Operands behind one body, constants aside: each is a stream that a kernel reads.
-const STREAMS: usize = 10;
+/// Operands behind the body of one map, of a dot or convolution, of any other operator with an epilogue: while
+/// an operator runs, most registers are its own.
+const MAP_OPERANDS: usize = 10;
+const TILE_OPERANDS: usize = 8;
+const EXTRA_OPERANDS: usize = 4;
+/// Those among the operands of an epilogue that are no constants along the last axis: each is read on its own.
+const STREAMS: usize = 2;
 /// Terms of one body.
 const TERMS: usize = 128;
 
@@ -19,8 +24,25 @@ fn streams(graph: &Graph, operands: &[NodeId]) -> usize {
     operands.iter().filter(|&&o| graph.as_const(o).is_none()).count()
 }
 
-fn too_large(graph: &Graph, body: &Body, operands: &[NodeId]) -> bool {
-    body.terms.len() > TERMS || streams(graph, operands) > STREAMS
+/// Why `body` over these operands should not be the body or the epilogue of `op`.
+fn too_large(graph: &Graph, op: &Op, body: &Body, operands: &[NodeId]) -> Option<&'static str> {
+    if body.terms.len() > TERMS {
+        return Some("the joint body would be too long");
+    }
+    let column = |o: NodeId| graph.as_const(o).is_some() && trimmed(&graph.ty(o).shape).len() <= 1;
+    let apart = operands.iter().filter(|&&o| !column(o)).count();
+    let fits = match op {
+        Op::Map { .. } => operands.len() <= MAP_OPERANDS,
+        Op::Dot { .. } | Op::Conv { .. } => operands.len() <= TILE_OPERANDS && apart <= STREAMS,
+        _ => operands.len() <= EXTRA_OPERANDS && apart <= STREAMS,
+    };
+    (!fits).then_some("the joint body would read too many operands")
+}
+
+/// Whether every value that a body reads or gives takes 32 bits: such bodies run in lanes side by side.
+fn in_lanes(graph: &Graph, operands: &[NodeId], result: Dtype) -> bool {
+    let lane = |d: Dtype| matches!(d, Dtype::F32 | Dtype::I32);
+    lane(result) && operands.iter().all(|&o| lane(graph.ty(o).dtype))
 }
 
 /// The operand whose epilogue a map can become: it has one, gives the map's shape, and nothing else uses it.
@@ -29,6 +51,7 @@ pub fn absorber(graph: &Graph, map: NodeId) -> Option<NodeId> {
     let mut fit: Vec<NodeId> = Vec::new();
     for o in graph.operands(map) {
         let able = graph.op(o).epilogue().is_some() && graph.ty(o).shape == graph.ty(map).shape && used_only_by(graph, o, map);
+        let able = able && takes(graph, o, map);
         if able && !fit.contains(&o) {
             fit.push(o);
         }
@@ -40,6 +63,20 @@ pub fn absorber(graph: &Graph, map: NodeId) -> Option<NodeId> {
             fit.into_iter().max_by_key(|&o| (depth(graph, o, &mut known), weight(graph.op(o)), std::cmp::Reverse(o)))
         }
     }
+}
+
+/// Whether a producer's epilogue can do what a map does: in the producer's own type, with few operands.
+fn takes(graph: &Graph, producer: NodeId, map: NodeId) -> bool {
+    let Some(p) = Pointwise::of(graph, producer) else { return false };
+    let mut extras = p.extras.clone();
+    for o in graph.operands(map) {
+        if o != producer && !extras.contains(&o) {
+            extras.push(o);
+        }
+    }
+    let typed = |id: NodeId| graph.ty(id).dtype == p.types[0];
+    let Op::Map { body } = graph.op(map) else { return false };
+    typed(producer) && typed(map) && extras.iter().all(|&o| typed(o)) && too_large(graph, graph.op(producer), body, &extras).is_none()
 }
 
 /// What an operator computes for each element of its result, coarsely.
@@ -96,8 +133,19 @@ fn inlined(graph: &Graph, user: NodeId, inner: NodeId) -> Option<Match> {
         })
         .collect();
     let (body, operands) = compose(p.first == 1, &p.body, &sources)?;
-    if too_large(graph, &body, &operands) {
-        return near("the joint body would be too large");
+    if let Some(why) = too_large(graph, graph.op(user), &body, &operands) {
+        return near(why);
+    }
+    let result = graph.ty(user).dtype;
+    match p.first {
+        0 => {
+            let apart = in_lanes(graph, &p.extras, result) || in_lanes(graph, &map.extras, graph.ty(inner).dtype);
+            if apart && !in_lanes(graph, &operands, result) {
+                return near("values of 32 bits would wait for others");
+            }
+        }
+        _ if operands.iter().any(|&o| graph.ty(o).dtype != p.types[0]) => return near("the epilogue would read another type"),
+        _ => {}
     }
     let mut b = Builder::new(graph, &[inner, user]);
     let operands: Vec<Val> = operands.into_iter().map(Val::Old).collect();
@@ -168,14 +216,17 @@ fn is_cheap(op: ScalarOp) -> bool {
 
 pub const MAP_INTO_PRODUCER: Rule = Rule {
     name: "map_into_producer",
-    about: "a map behind an unshared dot, convolution, window, reduction or norm is its epilogue, whatever else it reads",
+    about: "a map behind an unshared dot, convolution, window, reduction or norm is its epilogue, if it reads few more values, of the same type",
     root: |op| matches!(op, Op::Map { .. }),
     at: |graph, id| {
         let Some(producer) = absorber(graph, id) else {
             let close = graph.operands(id).into_iter().find(|&o| graph.op(o).epilogue().is_some())?;
-            return near(match graph.ty(close).shape == graph.ty(id).shape {
-                true => "the producer has other users",
-                false => "the producer's result is broadcast",
+            return near(if graph.ty(close).shape != graph.ty(id).shape {
+                "the producer's result is broadcast"
+            } else if !used_only_by(graph, close, id) {
+                "the producer has other users"
+            } else {
+                "the epilogue would read other types, or too many operands"
             });
         };
         let (p, map) = (Pointwise::of(graph, producer)?, Pointwise::of(graph, id)?);
@@ -188,8 +239,8 @@ pub const MAP_INTO_PRODUCER: Rule = Rule {
         let (_, first) = compose(true, &p.body, &Source::of(&p))?;
         let (body, operands) = compose(true, &map.body, &sources)?;
         let (body, operands) = reordered(body, operands, &first);
-        if too_large(graph, &body, &operands) {
-            return near("the joint body would be too large");
+        if let Some(why) = too_large(graph, graph.op(producer), &body, &operands) {
+            return near(why);
         }
         let mut b = Builder::new(graph, &[producer, id]);
         let operands: Vec<Val> = operands.into_iter().map(Val::Old).collect();
@@ -227,13 +278,16 @@ pub const MAP_INTO_PROLOGUE: Rule = Rule {
         if below.len() != 1 {
             return near("the map has several operands");
         }
+        if graph.ty(below[0]).dtype != graph.ty(inner).dtype {
+            return near("the map changes the type");
+        }
         let mut op = graph.op(id).clone();
         let (Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. }) = &mut op else { return None };
         let mut joint = Body { params: 1, terms: Vec::new(), result: Arg::Param(0) };
         let first = joint.inline(body, &[Arg::Param(0)]);
         joint.result = joint.inline(prologue, &[first]);
         if joint.terms.len() > TERMS {
-            return near("the joint body would be too large");
+            return near("the joint body would be too long");
         }
         *prologue = joint.without_dead();
         let mut b = Builder::new(graph, &[inner, id]);
@@ -242,3 +296,39 @@ pub const MAP_INTO_PROLOGUE: Rule = Rule {
         b.replace(id, value)
     },
 };
+
+pub const MAP_OVER_CONCAT: Rule = Rule {
+    name: "map_over_concat",
+    about: "a map of an unshared concat goes to its operands, if each comes from an operator that takes the map as its epilogue",
+    root: |op| matches!(op, Op::Map { .. }),
+    at: |graph, id| {
+        let Op::Map { body } = graph.op(id) else { return None };
+        let [concat] = graph.operands(id)[..] else { return None };
+        let Op::Concat { axis } = graph.op(concat) else { return None };
+        if graph.ty(id).dtype != graph.ty(concat).dtype {
+            return None;
+        }
+        if graph.use_count(concat) > 1 {
+            return near("the concat has other users");
+        }
+        let pieces = graph.operands(concat);
+        if !pieces.iter().all(|&piece| ends_in_epilogue(graph, piece)) {
+            return near("an operand of the concat has other users, or is made by an operator without epilogue");
+        }
+        let mut b = Builder::new(graph, &[id]);
+        let values: Vec<Val> = pieces.iter().map(|&p| b.add(Op::Map { body: body.clone() }, &[Val::Old(p)])).collect::<Option<_>>()?;
+        let value = b.from(&[concat]).add(Op::Concat { axis: *axis }, &values)?;
+        b.replace(id, value)
+    },
+};
+
+/// Whether an operator with an epilogue makes a value, with nothing but reshapes behind it, and nothing else uses it.
+fn ends_in_epilogue(graph: &Graph, mut id: NodeId) -> bool {
+    while graph.use_count(id) == 1 {
+        match graph.op(id) {
+            Op::Reshape { .. } => id = graph.operands(id)[0],
+            op => return op.epilogue().is_some() && Pointwise::of(graph, id).is_some_and(|p| graph.ty(id).dtype == p.types[0]),
+        }
+    }
+    false
+}
