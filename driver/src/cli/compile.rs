@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::arguments::{ModelArgs, PassArgs, TargetArgs, folder, setup};
 use super::console::Console;
-use crate::compile::{Dump, Weights};
+use crate::compile::{Dump, Watch, Weights};
 use crate::error::{Error, Result};
 use crate::machine::{self, Built};
 use crate::plan;
@@ -62,6 +62,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     let mut dump = args.dump.as_deref().map(Dump::into).transpose()?;
     let progress = console.progress();
     let built = machine::build(import.graph, &setup.options, dump.as_mut(), &progress).map_err(of_model)?;
+    progress.stage("writing", args.emit.len());
     let written = write(&built.finished(), &args.emit, folder(&args.output)).map_err(of_model)?;
     drop(progress);
 
@@ -102,7 +103,10 @@ pub fn detail(built: &Built, console: &Console) {
         ]);
     }
     console.detail(&table.to_string());
-    console.detail(&format!("{} transposes are left", built.optimized.report.transposes));
+    let report = &built.optimized.report;
+    console.detail(&format!("{} transposes are left", report.transposes));
+    report.unsettled.iter().for_each(|pass| console.detail(&format!("pass {pass} did not come to rest; please report it")));
+    report.refused.iter().for_each(|why| console.detail(&format!("a rewrite was refused, please report it: {why}")));
     for (level, program) in &built.programs {
         console.detail(&plan::summary(level.name, program));
         console.detail(&plan::table(program).to_string());

@@ -15,13 +15,13 @@ use crate::table::{Json, Table};
 #[derive(clap::Args)]
 pub struct Flags {
     /// Say more: passes, times, the memory plan
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, conflicts_with = "quiet", display_order = 1000)]
     verbose: bool,
     /// Say nothing but results and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 1001)]
     quiet: bool,
     /// When to color; NO_COLOR in the environment means never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 1002)]
     color: Color,
 }
 
@@ -100,10 +100,10 @@ impl Console {
         let _ = writeln!(std::io::stderr(), "{kind} {text}");
     }
 
-    /// A bar that appears once the work turns out to be long.
+    /// A bar that appears once the work turns out to be long; with `-v`, a line of times instead.
     pub fn progress(&self) -> Progress {
         let shown = !self.quiet && !self.verbose && std::io::stderr().is_terminal();
-        Progress { bar: Mutex::new(None), shown, started: Instant::now() }
+        Progress { bar: Mutex::new(None), shown, told: self.verbose, started: Instant::now(), stages: Mutex::new(Vec::new()) }
     }
 }
 
@@ -111,7 +111,11 @@ impl Console {
 pub struct Progress {
     bar: Mutex<Option<ProgressBar>>,
     shown: bool,
+    /// Whether the times of the stages are told at the end.
+    told: bool,
     started: Instant,
+    /// Names, and when each began.
+    stages: Mutex<Vec<(String, Instant)>>,
 }
 
 /// What takes less needs no bar.
@@ -132,6 +136,9 @@ impl Progress {
 
 impl Watch for Progress {
     fn stage(&self, what: &str, steps: usize) {
+        if let Ok(mut stages) = self.stages.lock() {
+            stages.push((what.to_string(), Instant::now()));
+        }
         if !self.shown {
             return;
         }
@@ -155,5 +162,11 @@ impl Watch for Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.with(|bar| bar.finish_and_clear());
+        let Ok(stages) = self.stages.lock() else { return };
+        if self.told && !stages.is_empty() {
+            let ends = stages.iter().skip(1).map(|s| s.1).chain([Instant::now()]);
+            let times = stages.iter().zip(ends).map(|((what, start), end)| format!("{what} {:.1} ms", (end - *start).as_secs_f64() * 1e3));
+            let _ = writeln!(std::io::stderr(), "{}", times.collect::<Vec<_>>().join(", "));
+        }
     }
 }

@@ -17,7 +17,7 @@ use console::Console;
 
 /// Compiles ONNX models to small native artifacts without dependencies.
 #[derive(Parser)]
-#[command(name = "maquette", version, about, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "maquette", bin_name = "maquette", version, max_term_width = 110, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
