@@ -131,6 +131,7 @@ impl<'a> Emitter<'a> {
             terms: vec![Slot::Unset; body.terms.len()],
             last: last_uses(body),
             now: 0,
+            pinned: Vec::new(),
         };
         for i in 0..run.params.len() {
             if let Slot::Param(Param::Owned(v)) = run.params[i] {
@@ -139,10 +140,12 @@ impl<'a> Emitter<'a> {
         }
         for i in 0..body.terms.len() {
             run.now = i;
+            run.pinned.clear();
             run.term(i, pool, w)?;
             run.release(pool);
         }
         run.now = body.terms.len();
+        run.pinned.clear();
         let result = run.register(&body.result, pool, w)?;
         run.release_all(result, pool);
         Ok(result)
@@ -196,6 +199,8 @@ struct Run<'e, 'a, 'b> {
     terms: Vec<Slot>,
     last: Last,
     now: usize,
+    /// Kept constants that the current term reads.
+    pinned: Vec<V>,
 }
 
 impl Run<'_, '_, '_> {
@@ -236,8 +241,9 @@ impl Run<'_, '_, '_> {
         if let Some(v) = pool.take() {
             return Ok(v);
         }
-        // a kept constant makes room; it is set again where it is needed
-        self.emitter.cache.pop().map(|(_, v)| v).ok_or(Pressure)
+        // a kept constant makes room, unless this term reads it; it is set again where it is needed
+        let at = self.emitter.cache.iter().rposition(|(_, v)| !self.pinned.contains(v)).ok_or(Pressure)?;
+        Ok(self.emitter.cache.remove(at).1)
     }
 
     /// The value in a register; loads it, or sets the constant.
@@ -258,12 +264,17 @@ impl Run<'_, '_, '_> {
                 Ok(to)
             }
             Slot::Bits(bits) => {
-                if let Some((_, v)) = self.emitter.cache.iter().find(|(b, _)| *b == bits) {
-                    return Ok(*v);
-                }
-                let to = self.take(pool)?;
-                w.push(Stmt::Set { to, bits });
-                self.emitter.cache.push((bits, to));
+                let kept = self.emitter.cache.iter().find(|(b, _)| *b == bits).map(|(_, v)| *v);
+                let to = match kept {
+                    Some(v) => v,
+                    None => {
+                        let to = self.take(pool)?;
+                        w.push(Stmt::Set { to, bits });
+                        self.emitter.cache.push((bits, to));
+                        to
+                    }
+                };
+                self.pinned.push(to);
                 Ok(to)
             }
             Slot::Condition { .. } => {
@@ -548,11 +559,11 @@ impl Run<'_, '_, '_> {
         let slots = self.params.iter().chain(&self.terms).copied().collect::<Vec<_>>();
         let mut given = vec![result];
         for slot in slots {
-            if let Slot::Register(v) = slot {
-                if !given.contains(&v) {
-                    given.push(v);
-                    pool.give(v);
-                }
+            if let Slot::Register(v) = slot
+                && !given.contains(&v)
+            {
+                given.push(v);
+                pool.give(v);
             }
         }
     }

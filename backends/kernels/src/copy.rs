@@ -154,18 +154,12 @@ fn constant(tensor: &Tensor, to: &Place, builder: &mut Builder) {
     copy(builder, tensor.dtype(), tensor.shape(), &from, to);
 }
 
-/// Whether two places are the same memory for `shape`.
-fn same(a: &Place, b: &Place, shape: &[usize]) -> bool {
-    let strides = a.strides.iter().zip(&b.strides).zip(shape).all(|((x, y), &n)| x == y || n == 1);
-    (a.buffer, a.offset) == (b.buffer, b.offset) && strides
-}
-
 fn concat(job: &Job, axis: usize, builder: &mut Builder) {
     let mut start = vec![0; job.shape.len()];
     for source in &job.operands {
         let part = job.place.slice(&start, &vec![1; job.shape.len()]);
         match &source.at {
-            Where::Place(from) if same(from, &part, &source.shape) => {}
+            Where::Place(from) if from.same(&part, &source.shape) => {}
             Where::Place(from) => copy(builder, job.dtype, &source.shape, from, &part),
             Where::Constant(tensor) => constant(tensor, &part, builder),
         }

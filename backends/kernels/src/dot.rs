@@ -16,7 +16,7 @@ use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::{Operand, P, Stmt, V};
-use ir::kernel::{Access, Arg, Kernel};
+use ir::kernel::{Access, Kernel};
 use ir::program::{Packed, Part};
 use ir::scalar::{self, Body, Literal, ScalarOp};
 use ir::tensor::Tensor;
@@ -198,13 +198,13 @@ pub fn extras(operands: &[Source], epilogue: &Body, shape: &[usize], builder: &m
         if !matches!(operand.dtype, Dtype::F32 | Dtype::I32) {
             return None;
         }
-        if let Some(tensor) = operand.constant() {
-            if tensor.is_splat() || tensor.elements() == 1 {
-                let rank = tensor.shape().len();
-                let one = tensor.slice(&vec![0; rank], &vec![1; rank], &vec![1; rank]);
-                binding.push(scalar::Arg::Literal(Literal::from_bytes(tensor.dtype(), &one.bytes())));
-                continue;
-            }
+        if let Some(tensor) = operand.constant()
+            && (tensor.is_splat() || tensor.elements() == 1)
+        {
+            let rank = tensor.shape().len();
+            let one = tensor.slice(&vec![0; rank], &vec![1; rank], &vec![1; rank]);
+            binding.push(scalar::Arg::Literal(Literal::from_bytes(tensor.dtype(), &one.bytes())));
+            continue;
         }
         let columns = operand.shape.last().copied().unwrap_or(1);
         let by_column = columns == operand.shape.iter().product::<usize>() && columns == *shape.last().expect("results have an axis");
@@ -295,7 +295,7 @@ fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize) -> Shape {
                 .iter()
                 .flat_map(|&(ny, sy)| split(x, shape.x).into_iter().map(move |(nx, sx)| (ny * nx, sy * sx)))
                 .collect::<Vec<_>>();
-            let panels = [(all / vectors, vectors), (usize::from(all % vectors > 0), all % vectors)];
+            let panels = [(all / vectors, vectors), (usize::from(!all.is_multiple_of(vectors)), all % vectors)];
             let mut cycles = 0.0;
             for &(tiles, rows) in &tiles {
                 for &(panels, vectors) in panels.iter().filter(|p| p.0 > 0) {
@@ -493,7 +493,7 @@ fn panels(all: usize, vectors: usize, n: usize, lanes: usize) -> Vec<(usize, usi
             out.push((full, vectors, vectors * lanes));
         }
         out.push((1, rest, valid(rest, full * vectors)));
-    } else if n % lanes == 0 {
+    } else if n.is_multiple_of(lanes) {
         out.push((full, vectors, vectors * lanes));
     } else {
         if full > 1 {
@@ -860,9 +860,4 @@ impl Emit<'_> {
 /// A register that neither sums nor A use.
 fn spare(sums: &[Vec<V>], left: V, facts: &Facts) -> Option<V> {
     (0..facts.vectors).map(V).find(|v| *v != left && !sums.iter().flatten().any(|s| s == v))
-}
-
-/// Kernel arguments by name, for other generators.
-pub fn bounds(low: i64, high: i64, name: &str, access: Access) -> Arg {
-    arg(name, access, low, high)
 }

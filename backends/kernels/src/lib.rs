@@ -160,16 +160,16 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
         (Op::Expand { .. }, Where::Place(p)) => Some(p.expand(&first.shape, &shape)),
         _ => None,
     };
-    if matches!(op, Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. }) {
-        if let Some(view) = view.clone() {
-            if places.routed_elsewhere(id, &view, builder) {
-                let place = places.target(id, builder);
-                copy::copy(builder, dtype, &shape, &view, &place);
-            } else {
-                places.set(id, view);
-            }
-            return Ok(());
+    if matches!(op, Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. })
+        && let Some(view) = view.clone()
+    {
+        if places.routed_elsewhere(id, &view, builder) {
+            let place = places.target(id, builder);
+            copy::copy(builder, dtype, &shape, &view, &place);
+        } else {
+            places.set(id, view);
         }
+        return Ok(());
     }
     let place = places.target(id, builder);
     if shape.contains(&0) {

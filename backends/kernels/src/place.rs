@@ -192,10 +192,10 @@ impl<'g> Places<'g> {
         let reshapes = matches!(self.graph.op(user), Op::Reshape { .. });
         if free && source_is_computed && !(reshapes && margin) {
             self.dest.insert(operand, Dest::Into(user, slot));
-            if let (Some(margin), false) = (self.margin.get(&operand).cloned(), reshapes) {
-                if matches!(self.graph.op(user), Op::Map { .. } | Op::Concat { .. }) {
-                    self.want(user, margin);
-                }
+            if let (Some(margin), false) = (self.margin.get(&operand).cloned(), reshapes)
+                && matches!(self.graph.op(user), Op::Map { .. } | Op::Concat { .. })
+            {
+                self.want(user, margin);
             }
         }
     }
@@ -263,7 +263,7 @@ impl<'g> Places<'g> {
 
 /// A new arena buffer for `shape` = `[n, spatial.., c]` with `margin` of `fill` around its spatial axes.
 pub fn padded(builder: &mut Builder, name: String, dtype: Dtype, shape: &[usize], margin: &[(usize, usize)], fill: u64) -> Place {
-    let spatial = |i: usize| (1..=margin.len()).contains(&i).then(|| margin[i - 1]).unwrap_or((0, 0));
+    let spatial = |i: usize| if (1..=margin.len()).contains(&i) { margin[i - 1] } else { (0, 0) };
     let inner: Vec<(usize, usize)> = shape.iter().enumerate().map(|(i, &n)| (spatial(i).0, n)).collect();
     let whole: Vec<usize> = shape.iter().enumerate().map(|(i, &n)| n + spatial(i).0 + spatial(i).1).collect();
     let bytes = (whole.iter().product::<usize>() * dtype.bytes()) as u64;

@@ -1,7 +1,7 @@
 //! Padding: what lies inside is copied first; then, axis by axis, the borders are copied from what is there
 //! already, so that corners come out as the axes' rules applied one after the other.
 
-use super::{around, copy, fill_kernel, same};
+use super::{around, copy, fill_kernel};
 use crate::build::Builder;
 use crate::place::Place;
 use crate::{Job, Where};
@@ -27,7 +27,7 @@ pub fn pad(job: &Job, pads: &[(usize, usize)], mode: PadMode, value: Literal, bu
     }
     match &source.at {
         Where::Constant(tensor) => super::constant(tensor, &inside, builder),
-        Where::Place(from) if same(from, &inside, &source.shape) => {}
+        Where::Place(from) if from.same(&inside, &source.shape) => {}
         Where::Place(from) => copy(builder, job.dtype, &source.shape, from, &inside),
     }
     if mode == PadMode::Constant {

@@ -191,7 +191,6 @@ pub fn resize(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         ResizeMode::NearestFloor | ResizeMode::NearestCeil => true,
         ResizeMode::Linear | ResizeMode::Cubic75 | ResizeMode::Cubic50 => false,
     };
-    if !nearest {}
     let taps = taps(job, scale, roi, &op);
     // sums of integers are exact in f64 up to 53 bits
     let inside = if x.dtype.is_float() && x.dtype != Dtype::F64 { Dtype::F32 } else { Dtype::F64 };
