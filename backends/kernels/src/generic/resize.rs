@@ -1,6 +1,7 @@
 //! Resampling with tables: sizes are fixed, so which source elements a result is made of, and their weights, are
 //! computed here, for each axis by itself, as ONNX's reference implementation does it.
 
+use super::moves::raw;
 use super::terms::{cast, literal};
 use super::writer::Writer;
 use super::{Draft, Memory};
@@ -197,7 +198,7 @@ pub fn resize(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let fill = saturated(x.dtype, extrapolation.0);
     let mut draft = Draft::new(builder);
     // nearest elements are moved as bits
-    let moved = if nearest { unsigned(x.dtype) } else { x.dtype };
+    let moved = if nearest { raw(x.dtype.bytes()) } else { x.dtype };
     let place = x.place(draft.builder);
     let from = draft.at("from", Access::Read, moved, &x.shape, &place);
     let to = draft.at("to", Access::Write, moved, &job.shape, &job.place);
@@ -268,15 +269,6 @@ pub(crate) fn sources(job: &Job) -> Vec<Taps> {
     let Op::Resize { mode, coordinate, scale, roi, antialias, exclude_outside, .. } = job.op else { unreachable!("called for resize") };
     let op = Sampling { mode: *mode, coordinate: *coordinate, antialias: *antialias, exclude_outside: *exclude_outside };
     taps(job, scale, roi, &op)
-}
-
-fn unsigned(dtype: Dtype) -> Dtype {
-    match dtype.bytes() {
-        1 => Dtype::U8,
-        2 => Dtype::U16,
-        4 => Dtype::U32,
-        _ => Dtype::U64,
-    }
 }
 
 fn table(draft: &mut Draft, taps: &Taps, extent: i64, stride: i64, inside: Dtype, nearest: bool) -> Table {
