@@ -1,9 +1,10 @@
 //! A compiled model as a child process: values go in and come out as bytes, and a crash of the child is not ours. It knows
 //! the protocol of executables (docs/cli.md), not what is computed.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use ir::Tensor;
 
@@ -53,7 +54,7 @@ impl Runner {
 pub fn execute(program: &Path, arguments: &[String], runner: &Runner, inputs: &[Tensor]) -> Result<Vec<u8>> {
     let mut command = runner.command(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|why| {
+    let mut child = start(&mut command).map_err(|why| {
         let name = command.get_program().to_string_lossy().into_owned();
         Error::file(name, format!("cannot be executed: {}", files::reason(&why)))
     })?;
@@ -78,6 +79,19 @@ pub fn execute(program: &Path, arguments: &[String], runner: &Runner, inputs: &[
         Some(code) if let Some(what) = refusal(code) => Err(Error::file(program.display(), what)),
         Some(code) => Err(Error::Status { file: None, status: code, what: vec!["the compiled model returned an error".into()] }),
         None => Err(Error::Internal(format!("the compiled model crashed ({status})"))),
+    }
+}
+
+/// Starts a program that was written a moment ago. Between the fork and the exec of a child that another thread of this
+/// process starts, that child too holds the file open for writing, and the system refuses to execute it.
+pub fn start(command: &mut Command) -> io::Result<Child> {
+    let mut patience = 100;
+    loop {
+        match command.spawn() {
+            Err(why) if why.kind() == io::ErrorKind::ExecutableFileBusy && patience > 0 => patience -= 1,
+            other => return other,
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
