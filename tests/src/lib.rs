@@ -1,3 +1,6 @@
-//! What the tests of the whole house share: the runner of filetests. Tests of one room live in that room.
+//! What the tests of the whole house share: the runner of filetests, the house itself, and the ONNX suite. Tests of one
+//! room live in that room.
 
 pub mod filetest;
+pub mod house;
+pub mod suite;

@@ -1,0 +1,121 @@
+//! What every test of the whole house needs: where the repository and its neighbours lie, tools that may be missing, and
+//! models compiled the way the command line does it. It judges nothing.
+//!
+//! What is missing is said aloud: a line `SKIPPED test: why` on the error stream, past the capture of the test harness, so
+//! that `tests/all` counts it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use ir::{Graph, Tensor};
+use maquette::compile::{Model, Options};
+use maquette::error::Result;
+use maquette::files::{Scratch, Written};
+use maquette::machine::{self, Built};
+use maquette::target::{self, Emit, Level, Target};
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository").to_path_buf()
+}
+
+/// A committed file.
+pub fn committed(path: &str) -> PathBuf {
+    repository().join(path)
+}
+
+pub fn digits() -> PathBuf {
+    committed("examples/digits/digits.onnx")
+}
+
+/// A folder of data that lies beside the repository, where it does.
+pub fn shared(folder: &str, test: &str) -> Option<PathBuf> {
+    let path = repository().parent()?.join("shared").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    skip(test, &format!("../shared/{folder} is not here"));
+    None
+}
+
+/// Says that a test does not look at something, and why.
+pub fn skip(test: &str, why: &str) {
+    // past the capture: a skip that nobody sees is a test that cannot fail
+    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").expect("there is an error stream");
+}
+
+/// Whether a tool is installed; says so if not.
+pub fn have(tool: &str, test: &str) -> bool {
+    let there = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !there {
+        skip(test, &format!("{tool} is not installed"));
+    }
+    there
+}
+
+/// Runs a command. Panics with what it said when it fails.
+pub fn must(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// Runs a command with bytes on its standard input.
+pub fn piped(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = maquette::execute::start(command).unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    std::thread::scope(|scope| {
+        // one that ends early does not read
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().expect("the child ends")
+    })
+}
+
+/// This machine and its levels that work here, the least able first; none where we cannot run what we compile.
+pub fn here(test: &str) -> Option<(&'static Target, Vec<&'static Level>)> {
+    match target::host().and_then(|target| Ok((target, target.native()?))) {
+        Ok((target, native)) => {
+            let able = target.levels.iter().take_while(|l| *l != native).chain([native]);
+            Some((target, able.filter(|l| l.facts.is_some()).collect()))
+        }
+        Err(why) => {
+            skip(test, &format!("this machine runs no artifact: {why}"));
+            None
+        }
+    }
+}
+
+/// What the command line takes by default, for some levels of this machine.
+pub fn options(levels: Vec<&'static Level>, name: &str) -> Options {
+    Options::new(target::host().expect("asked before"), levels, name)
+}
+
+/// The graph of a model file.
+pub fn import(path: &Path, options: &Options) -> Result<Graph> {
+    Ok(Model::open(path)?.import(options)?.graph)
+}
+
+/// Compiles a graph and writes it in some forms into a folder.
+pub fn compile(graph: Graph, options: &Options, emits: &[Emit], folder: &Path) -> Result<(Built, Vec<Written>)> {
+    let built = machine::build(graph, options, None, &())?;
+    let written = maquette::write::write(&built.finished(), emits, folder)?;
+    Ok((built, written))
+}
+
+/// A folder that goes with the test.
+pub fn scratch() -> Scratch {
+    Scratch::new().expect("there is room for a folder")
+}
+
+/// Inputs for a graph of fixed shapes, the same for the same seed.
+pub fn made_up(graph: &Graph, seed: u64) -> Vec<Tensor> {
+    let random = |(i, &id): (usize, &ir::NodeId)| {
+        let ty = graph.ty(id);
+        let shape = ty.fixed().expect("the shapes are fixed");
+        ir::graph::text::random(ty.dtype, &shape, seed + i as u64)
+    };
+    graph.inputs().iter().enumerate().map(random).collect()
+}
