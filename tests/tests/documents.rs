@@ -1,0 +1,146 @@
+//! What the documents show is what happens: every command that begins with `maquette` runs, C is compiled, pages that are
+//! printed from tables are current. `BLESS=1` writes those pages anew.
+
+use std::path::Path;
+use std::process::Command;
+
+use maquette::files::Scratch;
+use tests::house::{self, have, must};
+
+/// The blocks between ``` in a page, with the word behind the first of them.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(house::committed(page)).unwrap_or_else(|why| panic!("{page}: {why}"));
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), inside) {
+            (Some(_), true) => inside = false,
+            (Some(language), false) => {
+                inside = true;
+                blocks.push((language.trim().into(), String::new()));
+            }
+            (None, true) => {
+                let (_, block) = blocks.last_mut().expect("one was begun");
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, false) => {}
+        }
+    }
+    assert!(!inside, "{page}: a block does not end");
+    blocks
+}
+
+/// What is to be run: lines that begin with the program, without comments (`# …`, or what stands behind two blanks).
+fn commands(page: &str) -> Vec<String> {
+    let lines = blocks(page).into_iter().flat_map(|(_, block)| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let lines = lines.filter(|line| line.starts_with("maquette "));
+    lines.map(|line| line.split(" #").next().and_then(|l| l.split("  ").next()).unwrap_or_default().trim().to_owned()).collect()
+}
+
+/// A folder that looks like the repository as far as the pages go, and with models of the names that they use.
+fn folder() -> Scratch {
+    let folder = house::scratch();
+    let digits = folder.path.join("examples/digits");
+    std::fs::create_dir_all(&digits).expect("there is room");
+    for place in
+        [digits.join("digits.onnx"), folder.path.join("model.onnx"), folder.path.join("MODEL.onnx"), folder.path.join("digits.onnx")]
+    {
+        std::fs::copy(house::digits(), place).expect("there is room");
+    }
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_maquette-tested"), folder.path.join("maquette")).expect("there is room");
+    folder
+}
+
+/// Through a shell, as a reader would.
+fn shell(folder: &Path, line: &str) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", folder.display());
+    must(Command::new("sh").current_dir(folder).env("PATH", path).args(["-c", line]));
+}
+
+#[test]
+fn commands_in_the_pages_run() {
+    if house::here("commands in the pages").is_none() {
+        return;
+    }
+    for page in ["README.md", "docs/cli.md"] {
+        let folder = folder();
+        let commands = commands(page);
+        assert!(commands.len() > 5, "{page}: {commands:?}");
+        for line in commands {
+            // what a synopsis leaves open
+            let line = match line.as_str() {
+                "maquette run MODEL.onnx" => {
+                    let image = ir::Tensor::f32s(&[1, 1, 8, 8], &[1.0; 64]);
+                    let file = std::fs::File::create(folder.path.join("in.npz")).expect("there is room");
+                    maquette::npz::write(file, &[("image".to_string(), image)]).expect("there is room");
+                    format!("{line} --inputs in.npz")
+                }
+                _ => line,
+            };
+            println!("{page}: {line}");
+            shell(&folder.path, &line);
+        }
+    }
+}
+
+#[test]
+fn c_in_the_pages_compiles_and_runs() {
+    let test = "C in the pages";
+    if house::here(test).is_none() || !have("cc", test) {
+        return;
+    }
+    let folder = folder();
+    shell(&folder.path, "maquette compile digits.onnx");
+    let programs: Vec<String> =
+        blocks("docs/abi.md").into_iter().filter(|(l, b)| l == "c" && b.contains("int main")).map(|(_, b)| b).collect();
+    assert!(!programs.is_empty(), "docs/abi.md shows a caller");
+    for program in programs {
+        std::fs::write(folder.path.join("main.c"), program).expect("there is room");
+        shell(&folder.path, "cc -std=c99 -Wall -Wextra -Werror main.c libdigits.a -o main && ./main");
+    }
+    let inner: Vec<String> = blocks("README.md").into_iter().filter(|(language, _)| language == "c").map(|(_, b)| b).collect();
+    assert_eq!(inner.len(), 1, "README.md shows a caller");
+    for lines in inner {
+        let (head, body) = lines.split_at(lines.find("float ").expect("it declares its tensors"));
+        let program = format!("{head}int main(void)\n{{\n{body}return status;\n}}\n");
+        std::fs::write(folder.path.join("main.c"), program).expect("there is room");
+        // it shows no image
+        let quiet = "-Wno-uninitialized -Wno-maybe-uninitialized";
+        shell(&folder.path, &format!("cc -std=c99 -Wall -Wextra -Werror {quiet} main.c libdigits.a -o main && ./main"));
+    }
+}
+
+#[test]
+fn the_page_of_operators_is_current() {
+    let said = must(Command::new(env!("CARGO_BIN_EXE_maquette-tested")).args(["ops", "--markdown"]));
+    let page = house::committed("docs/operators.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&page, &said).expect("the repository can be written");
+    }
+    let there = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(there == said, "docs/operators.md is not what the table says; `BLESS=1 cargo test --test documents` writes it anew");
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut broken = Vec::new();
+    let mut pages = 0;
+    for folder in [".", "docs", "docs/decisions", "examples/digits", "bench", "runtime-stub"] {
+        let entries = std::fs::read_dir(house::committed(folder)).expect("the repository is here");
+        let paths = entries.map(|e| e.expect("it stays").path());
+        for page in paths.filter(|p| p.extension().is_some_and(|e| e == "md")) {
+            pages += 1;
+            let text = std::fs::read_to_string(&page).expect("pages are text");
+            for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let file = link.split('#').next().unwrap_or_default();
+                if !file.is_empty() && !file.contains("://") && !page.with_file_name(file).exists() {
+                    broken.push(format!("{}: {link}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(pages > 5, "{pages} pages");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
