@@ -2,7 +2,8 @@
 
 use ir::{Dtype, Tensor};
 
-/// What is still the same: `|got - want| <= absolute + relative * |want|`.
+/// What is still the same: `|got - want| <= relative * |want| + absolute * max(1, largest |want|)`. The second term is for elements
+/// that are small because large ones cancelled.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     pub relative: f64,
@@ -32,18 +33,16 @@ pub fn distance(got: &Tensor, want: &Tensor, tolerance: Tolerance) -> Distance {
     } else {
         got.to_f64s().into_iter().zip(want.to_f64s()).collect()
     };
-    let (mut beyond, mut absolute, mut largest) = (0, 0f64, 0f64);
+    let largest = pairs.iter().map(|(_, b)| b.abs()).filter(|b| b.is_finite()).fold(0f64, f64::max);
+    let (mut beyond, mut absolute) = (0, 0f64);
     for &(a, b) in &pairs {
-        if b.is_finite() {
-            largest = largest.max(b.abs());
-        }
         if a == b || (a.is_nan() && b.is_nan()) {
             continue;
         }
         let difference = (a - b).abs();
         let difference = if difference.is_nan() { f64::INFINITY } else { difference };
         absolute = absolute.max(difference);
-        if difference > tolerance.absolute + tolerance.relative * b.abs() || !b.is_finite() {
+        if difference > tolerance.absolute * largest.max(1.0) + tolerance.relative * b.abs() || !b.is_finite() {
             beyond += 1;
         }
     }
@@ -64,6 +63,13 @@ mod tests {
         let d = distance(&a, &b, TIGHT);
         assert_eq!((d.elements, d.beyond), (4, 0));
         assert!((d.absolute - 0.001).abs() < 1e-6 && (d.relative - 0.0005).abs() < 1e-6, "{d:?}");
+    }
+
+    #[test]
+    fn the_largest_magnitude_scales_what_is_allowed() {
+        let want = Tensor::f32s(&[2], &[1000.0, 0.0]);
+        assert_eq!(distance(&Tensor::f32s(&[2], &[1000.0, 9e-4]), &want, TIGHT).beyond, 0);
+        assert_eq!(distance(&Tensor::f32s(&[2], &[1000.0, 2e-3]), &want, TIGHT).beyond, 1);
     }
 
     #[test]

@@ -103,6 +103,13 @@ impl From<artifact::Fault> for Error {
     }
 }
 
+/// Writing that failed; whoever knows the file names it.
+impl From<std::io::Error> for Error {
+    fn from(why: std::io::Error) -> Error {
+        artifact::Fault::Write(why).into()
+    }
+}
+
 /// What a status of the compiled model means.
 pub fn status_text(status: i32) -> &'static str {
     match status {
@@ -155,7 +162,7 @@ fn line(file: Option<&str>, fault: &Fault) -> String {
 pub fn lines(error: &Error) -> Vec<String> {
     let all: Vec<String> = match error {
         Error::Faults { file, faults } => faults.iter().map(|f| line(file.as_deref(), f)).collect(),
-        Error::Verification(what) => vec![what.clone()],
+        Error::Verification(what) => what.lines().map(|line| plain(line, SENTENCE)).collect(),
         Error::Status { file, status, what } => {
             let file = file.as_ref().map_or(String::new(), |f| format!("{}: ", plain(f, 1000)));
             what.iter().map(|what| format!("{file}{} (status {status}: {})", plain(what, SENTENCE), status_text(*status))).collect()

@@ -2,6 +2,8 @@
 //! once or not at all. It knows nothing of what the bytes mean.
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 /// The bytes of a regular file, mapped: what is not looked at costs no memory. Fault: no such file, or no regular one.
 pub fn read(path: &Path) -> Result<Bytes> {
     let file = open(path).map_err(|why| Error::file(path.display(), why))?;
-    map(&file, 0, None).map_err(|why| Error::file(path.display(), why))
+    map(&file).map_err(|why| Error::file(path.display(), why))
 }
 
 /// Opens a regular file; never blocks on a pipe.
@@ -46,48 +48,63 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// `length` bytes from `offset`, to the end where there is no length; checked against the file's size.
-fn map(file: &File, offset: u64, length: Option<u64>) -> std::result::Result<Bytes, String> {
+/// The whole file.
+fn map(file: &File) -> std::result::Result<Bytes, String> {
     let size = file.metadata().map_err(|why| reason(&why))?.len();
+    if size == 0 {
+        return Ok(Bytes::new());
+    }
+    let size = usize::try_from(size).map_err(|_| format!("{size} bytes are more than this machine addresses"))?;
+    // SAFETY: the map is only ever read, through `Bytes`, which keeps it alive. Another process that writes to or cuts
+    // the file meanwhile breaks the promise that these bytes do not change; that is so for every reader of mapped
+    // files, and docs/cli.md says so.
+    let map = unsafe { memmap2::MmapOptions::new().len(size).map(file) };
+    map.map(Bytes::from_owner::<Mmap>).map_err(|why| reason(&why))
+}
+
+/// `length` bytes from `offset`, to the end where there is no length.
+fn slice(file: &Bytes, offset: u64, length: Option<u64>) -> std::result::Result<Bytes, String> {
+    let size = file.len() as u64;
     let rest = size.checked_sub(offset).ok_or_else(|| format!("offset {offset} lies behind its end, at {size} bytes"))?;
     let length = length.unwrap_or(rest);
     if length > rest {
         return Err(format!("{length} bytes from {offset} reach behind its end, at {size} bytes"));
     }
-    if length == 0 {
-        return Ok(Bytes::new());
-    }
-    let length = usize::try_from(length).map_err(|_| format!("{length} bytes are more than this machine addresses"))?;
-    // SAFETY: the map is only ever read, through `Bytes`, which keeps it alive. Another process that writes to or cuts
-    // the file meanwhile breaks the promise that these bytes do not change; that is so for every reader of mapped
-    // files, is stated in docs/cli.md, and the lengths were checked against the open file just now.
-    let map = unsafe { memmap2::MmapOptions::new().offset(offset).len(length).map(file) };
-    map.map(Bytes::from_owner::<Mmap>).map_err(|why| reason(&why))
+    Ok(file.slice(offset as usize..(offset + length) as usize))
 }
 
-/// Files in and below one folder, which is the model's.
+/// Files in and below one folder, which is the model's. Each is mapped once, however many tensors lie in it.
 pub struct Beside {
     folder: PathBuf,
+    files: RefCell<BTreeMap<String, Bytes>>,
 }
 
 impl Beside {
     pub fn model(path: &Path) -> Beside {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        Beside { folder: folder.unwrap_or(Path::new(".")).to_path_buf() }
+        Beside { folder: folder.unwrap_or(Path::new(".")).to_path_buf(), files: RefCell::default() }
+    }
+
+    fn file(&self, location: &str) -> std::result::Result<Bytes, String> {
+        if let Some(file) = self.files.borrow().get(location) {
+            return Ok(file.clone());
+        }
+        let folder = fs::canonicalize(&self.folder).map_err(|why| reason(&why))?;
+        // all links resolved, so that none can lead out of the folder
+        let path = fs::canonicalize(folder.join(location)).map_err(|why| reason(&why))?;
+        if !path.starts_with(&folder) {
+            return Err("it lies outside of the model's folder".into());
+        }
+        let file = map(&open(&path)?)?;
+        self.files.borrow_mut().insert(location.into(), file.clone());
+        Ok(file)
     }
 }
 
 impl Source for Beside {
     fn external(&self, location: &str, offset: u64, length: Option<u64>) -> std::result::Result<Bytes, SourceError> {
-        let refuse = |why: String| SourceError(format!("{location:?}: {why}"));
-        let folder = fs::canonicalize(&self.folder).map_err(|why| refuse(reason(&why)))?;
-        // all links resolved, so that none can lead out of the folder
-        let path = fs::canonicalize(folder.join(location)).map_err(|why| refuse(reason(&why)))?;
-        if !path.starts_with(&folder) {
-            return Err(refuse("it lies outside of the model's folder".into()));
-        }
-        let file = open(&path).map_err(refuse)?;
-        map(&file, offset, length).map_err(refuse)
+        let bytes = self.file(location).and_then(|file| slice(&file, offset, length));
+        bytes.map_err(SourceError)
     }
 }
 
@@ -252,13 +269,13 @@ mod tests {
         let scratch = Scratch::new().expect("a folder");
         let folder = scratch.path.join("a/b");
         let mut outputs = Outputs::into(&folder).expect("made");
-        outputs.file("x", false, |out| Ok(out.write_all(b"1").expect("written"))).expect("written");
+        outputs.file("x", false, |out| Ok(out.write_all(b"1")?)).expect("written");
         assert!(outputs.file("y", false, |_| Err(Error::usage("no"))).is_err());
         drop(outputs);
         assert!(names(&scratch.path).is_empty());
 
         let mut outputs = Outputs::into(&folder).expect("made");
-        outputs.file("x", false, |out| Ok(out.write_all(b"123").expect("written"))).expect("written");
+        outputs.file("x", false, |out| Ok(out.write_all(b"123")?)).expect("written");
         outputs.file("y", true, |_| Ok(())).expect("written");
         let written = outputs.commit().expect("all there");
         assert_eq!(written.iter().map(|w| w.bytes).collect::<Vec<_>>(), [3, 0]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ir::{Graph, Program};
 
 use crate::asm;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::{Outputs, Written};
 use crate::link::{self, Linked};
 use crate::target::{Emit, Level};
@@ -61,7 +61,7 @@ pub fn write(finished: &Finished, emits: &[Emit], folder: &Path) -> Result<Vec<W
 }
 
 fn text(out: &mut dyn std::io::Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes()).map_err(|why| artifact::Fault::Write(why).into())
+    Ok(out.write_all(text.as_bytes())?)
 }
 
 /// The kernels of every level.
@@ -86,10 +86,4 @@ pub fn link_command(written: &[Written], name: &str) -> Option<String> {
     let include = find(Emit::Header).map_or(String::new(), |h| format!("-I {} ", folder(h)));
     let rpath = if library.extension().is_some_and(|e| e == "so") { format!(" -Wl,-rpath,{}", folder(library)) } else { String::new() };
     Some(format!("cc -O2 {include}main.c {}{rpath} -o main", library.display()))
-}
-
-impl From<std::io::Error> for Error {
-    fn from(why: std::io::Error) -> Error {
-        artifact::Fault::Write(why).into()
-    }
 }

@@ -39,7 +39,7 @@ pub struct Args {
     /// Difference allowed, relative to the expected element
     #[arg(long, value_name = "X", default_value_t = 1e-3)]
     rtol: f64,
-    /// Difference allowed beside that
+    /// Difference allowed beside that, times the largest expected magnitude where that is above 1
     #[arg(long, value_name = "X", default_value_t = 1e-5)]
     atol: f64,
     /// Compare the value of every node of the optimized graph
