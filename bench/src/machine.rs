@@ -5,17 +5,33 @@ use artifact::{Code, Machine};
 use ir::kernel::tile::{Operand, P, Stmt, TileKernel, V};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 unsafe extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn dlclose(library: *mut c_void) -> c_int;
 }
 
-/// A loaded kernel of up to six pointers. It stays loaded to the end of the process.
+/// Libraries loaded so far.
+static LOADED: AtomicU32 = AtomicU32::new(0);
+
+/// A loaded kernel of up to six pointers. It is unloaded when it is dropped.
 pub struct Loaded {
+    library: *mut c_void,
     function: *mut c_void,
     args: usize,
+    path: std::path::PathBuf,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from dlopen and is closed once; no call can follow
+        unsafe { dlclose(self.library) };
+        // a file that is gone is gone
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Loaded {
@@ -23,19 +39,24 @@ impl Loaded {
     pub fn tile(name: &str, kernel: &TileKernel, args: usize, facts: &Facts) -> Result<Loaded, String> {
         let symbol = x64::function(name, x64::compile(kernel, args, facts)).global();
         let code = Code { machine: Machine::X86_64, symbols: vec![symbol] };
-        let path = std::env::temp_dir().join(format!("maquette-bench-{}-{name}.so", std::process::id()));
+        // the dynamic loader takes equal names for one library
+        let soname = format!("maquette-bench-{}-{}.so", std::process::id(), LOADED.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(&soname);
         let mut bytes = Vec::new();
-        artifact::shared_object(&code, name, &mut bytes).map_err(|e| e.to_string())?;
+        artifact::shared_object(&code, &soname, &mut bytes).map_err(|e| e.to_string())?;
         std::fs::write(&path, bytes).map_err(|e| e.to_string())?;
         let c_path = CString::new(path.to_string_lossy().as_bytes()).map_err(|e| e.to_string())?;
         let c_name = CString::new(name).map_err(|e| e.to_string())?;
         // SAFETY: both texts end with a zero; what is loaded is what was just written, without initialisers
-        let function = unsafe {
+        let (library, function) = unsafe {
             let library = dlopen(c_path.as_ptr(), 2);
-            if library.is_null() { std::ptr::null_mut() } else { dlsym(library, c_name.as_ptr()) }
+            if library.is_null() {
+                return Err(format!("{name} does not load"));
+            }
+            (library, dlsym(library, c_name.as_ptr()))
         };
-        std::fs::remove_file(&path).map_err(|e| e.to_string())?;
-        if function.is_null() { Err(format!("{name} does not load")) } else { Ok(Loaded { function, args }) }
+        let loaded = Loaded { library, function, args, path };
+        if function.is_null() { Err(format!("{name} is not in its library")) } else { Ok(loaded) }
     }
 
     /// As [`Loaded::tile`], for a kernel of a program.
