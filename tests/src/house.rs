@@ -7,6 +7,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ir::{Graph, Tensor};
 use maquette::compile::{Model, Options};
@@ -108,6 +110,28 @@ pub fn compile(graph: Graph, options: &Options, emits: &[Emit], folder: &Path) -
 /// A folder that goes with the test.
 pub fn scratch() -> Scratch {
     Scratch::new().expect("there is room for a folder")
+}
+
+/// `work` on every item, on every core and with as much stack as the program itself has. In the order of the items.
+pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    const STACK: usize = 256 << 20;
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else { return };
+            let result = work(item);
+            done.lock().expect("nobody panics with it").push((i, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker).expect("there are threads");
+        }
+    });
+    let mut done = done.into_inner().expect("nobody panicked with it");
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Inputs for a graph of fixed shapes, the same for the same seed.

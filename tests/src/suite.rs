@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ir::graph::eval::{self, EvalError};
 use ir::{Dtype, Graph, Tensor};
@@ -14,8 +12,7 @@ use maquette::error::{Error, Result};
 use maquette::npz::Arrays;
 use serde_json::Value as Json;
 
-/// Bytes of stack for whoever runs cases, as the program itself has.
-const STACK: usize = 256 << 20;
+use crate::house;
 
 /// One model with its data.
 pub struct Case {
@@ -37,6 +34,9 @@ struct Value {
     dtype: Option<Dtype>,
     file: PathBuf,
 }
+
+/// From the graph of a case and its inputs to the outputs, in the graph's order.
+pub type Stage<'a> = dyn Fn(Graph, &Options, &[Tensor]) -> Result<Vec<Tensor>> + Sync + 'a;
 
 /// What came of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +109,8 @@ impl Value {
 }
 
 impl Case {
-    /// Imports the model, hands it to `stage` with its inputs, and judges the outputs that come back in the graph's order.
-    fn judge(&self, options: &Options, stage: &dyn Fn(Graph, &Options, &[Tensor]) -> Result<Vec<Tensor>>) -> Verdict {
+    /// Imports the model, hands it to `stage` with its inputs, and judges what comes back.
+    fn judge(&self, options: &Options, stage: &Stage) -> Verdict {
         if self.inputs.iter().chain(&self.outputs).any(|v| v.dtype.is_none()) {
             return Verdict::Unsupported("a string or a sequence at the boundary".into());
         }
@@ -127,7 +127,7 @@ impl Case {
     }
 
     /// What differs, if anything.
-    fn run(&self, options: &Options, stage: &dyn Fn(Graph, &Options, &[Tensor]) -> Result<Vec<Tensor>>) -> Result<Option<String>> {
+    fn run(&self, options: &Options, stage: &Stage) -> Result<Option<String>> {
         let mut options = options.clone();
         let mut given = BTreeMap::new();
         for value in &self.inputs {
@@ -184,23 +184,9 @@ impl Case {
 }
 
 /// All cases through a stage, on every core. By name.
-pub fn run<S>(cases: &[Case], options: &Options, stage: S) -> BTreeMap<String, (u64, Verdict)>
-where
-    S: Fn(Graph, &Options, &[Tensor]) -> Result<Vec<Tensor>> + Sync,
-{
-    let (next, verdicts) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let work = || {
-        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let verdict = case.judge(options, &stage);
-            verdicts.lock().expect("nobody panics with it").insert(case.name.clone(), (case.tier, verdict));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).expect("there are threads");
-        }
-    });
-    verdicts.into_inner().expect("nobody panicked with it")
+pub fn run(cases: &[Case], options: &Options, stage: &Stage) -> BTreeMap<String, (u64, Verdict)> {
+    let verdicts = house::each(cases, |case| case.judge(options, stage));
+    cases.iter().zip(verdicts).map(|(case, verdict)| (case.name.clone(), (case.tier, verdict))).collect()
 }
 
 /// What the reference interpreter computes, as the command line tells it.

@@ -56,7 +56,7 @@ fn judge(stage: &str, verdicts: &BTreeMap<String, (u64, Verdict)>) {
 fn the_oracle_is_right() {
     let Some(cases) = cases("conformance of the oracle") else { return };
     let Some((_, levels)) = house::here("conformance of the oracle") else { return };
-    let verdicts = suite::run(&cases, &house::options(levels, "model"), |graph, _, inputs| oracle(&graph, inputs));
+    let verdicts = suite::run(&cases, &house::options(levels, "model"), &|graph, _, inputs| oracle(&graph, inputs));
     judge("oracle", &verdicts);
 }
 
@@ -64,7 +64,7 @@ fn the_oracle_is_right() {
 fn the_passes_keep_it_right() {
     let Some(cases) = cases("conformance of the passes") else { return };
     let Some((_, levels)) = house::here("conformance of the passes") else { return };
-    let verdicts = suite::run(&cases, &house::options(levels, "model"), |mut graph, options, inputs| {
+    let verdicts = suite::run(&cases, &house::options(levels, "model"), &|mut graph, options, inputs| {
         compile::optimize(&mut graph, options, None, &())?;
         oracle(&graph, inputs)
     });
@@ -76,7 +76,7 @@ fn the_machine_is_right() {
     let Some(cases) = cases("conformance of the machine") else { return };
     let Some((_, levels)) = house::here("conformance of the machine") else { return };
     for level in levels {
-        let verdicts = suite::run(&cases, &house::options(vec![level], "model"), |graph, options, inputs| {
+        let verdicts = suite::run(&cases, &house::options(vec![level], "model"), &|graph, options, inputs| {
             let built = machine::build(graph, options, None, &())?;
             let outputs = Machine::new(&built, &Runner::default())?.run(inputs)?;
             Ok(outputs.into_iter().map(|(_, tensor)| tensor).collect())
