@@ -76,8 +76,10 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         segments.pop();
     }
     let depth: usize = w.shape[..=spatial].iter().product();
-    let flat = weights.reshape(&[depth, n * group]);
-    let matrices: Vec<Tensor> = (0..*group).map(|g| flat.slice(&[0, g * n], &[1, 1], &[depth, n])).collect();
+    // views: a large kernel is not copied before it is packed
+    let filters =
+        |g: usize| weights.slice(&[vec![0; spatial + 1], vec![g * n]].concat(), &vec![1; rank], &[&w.shape[..=spatial], &[n]].concat());
+    let matrices: Vec<Tensor> = (0..*group).map(filters).collect();
     let outputs: usize = job.shape.iter().product();
     dot::emit(
         Product {

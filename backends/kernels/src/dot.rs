@@ -42,8 +42,8 @@ pub struct Segment {
 /// Where the second factor comes from.
 #[derive(Clone, Debug)]
 pub enum Right {
-    /// Constant, one `[k][n]` matrix per step of the batch levels that move in it; packed here.
-    Packed { matrices: Vec<Tensor>, /* of each batch level: matrices per step */ steps: Vec<usize> },
+    /// Constants `[k.., n]`, packed here: a batch level moves by `steps` of them.
+    Packed { matrices: Vec<Tensor>, steps: Vec<usize> },
     /// In memory with contiguous columns; rows `pitch` bytes apart.
     InPlace { place: Place, pitch: i64 },
 }
@@ -412,7 +412,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     let panels: Vec<(usize, usize, usize)> = panels(all, shape.vectors, product.n, lanes);
     let (b, b_bytes, matrix_bytes) = match &product.right {
         Right::Packed { matrices, .. } => {
-            let buffer = pack(builder, matrices, &product, &emit.columns, &panels, depth, lanes);
+            let buffer = pack(builder, matrices, &product, &emit.columns, &panels, lanes);
             let bytes = builder.buffers[buffer.0].bytes;
             (Pointer { buffer, offset: 0 }, bytes, bytes as i64 / matrices.len() as i64)
         }
@@ -549,7 +549,6 @@ fn pack(
     product: &Product,
     columns: &[usize],
     panels: &[(usize, usize, usize)],
-    depth: usize,
     lanes: usize,
 ) -> BufferId {
     let mut parts = Vec::new();
@@ -558,24 +557,25 @@ fn pack(
         for &(count, vectors, valid) in panels {
             let width = vectors * lanes;
             let have = if count > 1 { count * width } else { valid };
-            let layout = |source: Tensor, rows: usize| {
-                let rank = source.shape().len();
-                match rank {
-                    1 => Part::Layout { source, padded: vec![count * width], split: vec![vec![count, width]], order: vec![0, 1] },
-                    _ => Part::Layout {
-                        source,
-                        padded: vec![rows, count * width],
-                        split: vec![vec![rows], vec![count, width]],
-                        order: vec![1, 0, 2],
-                    },
+            // the last axis in panels, all others in their order inside each
+            let layout = |source: &Tensor, start: usize| {
+                let shape = source.shape();
+                let depth = shape.len() - 1;
+                let at = [vec![0; depth], vec![start]].concat();
+                let size = [&shape[..depth], &[have]].concat();
+                Part::Layout {
+                    source: source.slice(&at, &vec![1; depth + 1], &size),
+                    padded: [&shape[..depth], &[count * width]].concat(),
+                    split: shape[..depth].iter().map(|&n| vec![n]).chain([vec![count, width]]).collect(),
+                    order: [depth].into_iter().chain(0..depth).chain([depth + 1]).collect(),
                 }
             };
-            let mut inside = vec![layout(matrix.slice(&[0, first], &[1, 1], &[depth, have]), depth)];
+            let mut inside = vec![layout(matrix, first)];
             for &i in columns {
                 let Extra::Columns(tensor) = &product.extras[i] else { continue };
                 // groups have their own columns one after the other
                 let base = if tensor.shape()[0] == product.n * matrices.len() { which * product.n } else { 0 };
-                inside.push(layout(tensor.slice(&[base + first], &[1], &[have]), 1));
+                inside.push(layout(tensor, base + first));
             }
             parts.push(Part::Interleave { groups: count, parts: inside });
             first += have;
