@@ -341,6 +341,8 @@ struct Emit<'a> {
     /// The pointer of each extra in memory.
     extra_pointer: Vec<Option<P>>,
     scratch: Option<P>,
+    /// Runs ahead in B, and the cache lines it asks for in each turn of the innermost loop.
+    ahead: Option<(P, usize)>,
     /// The bias that accumulators start from: index of the extra.
     start: Option<usize>,
     body: Body,
@@ -400,7 +402,8 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
         Right::InPlace { pitch, .. } => Some(*pitch),
         Right::Packed { .. } => None,
     };
-    let mut emit = Emit { product: &product, facts, lanes, pitch: in_place, columns, extra_pointer, scratch: None, start, body };
+    let mut emit =
+        Emit { product: &product, facts, lanes, pitch: in_place, columns, extra_pointer, scratch: None, ahead: None, start, body };
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
         return columns_to_memory(product, builder);
@@ -427,6 +430,13 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     // a panel stays in L2 over all rows, or the rows stay over all panels
     let whole = depth as u64 * (all * lanes) as u64 * 4;
     let panels_outside = whole > facts.caches[1] * 3 / 4;
+    // weights that no cache keeps from one run to the next arrive while the panel before them is at work
+    let tiles = |total, most| split(total, most).iter().map(|s| s.0).sum::<usize>();
+    let turns = tiles(product.y.count, shape.y) * tiles(product.x.count, shape.x);
+    let lines = 4 * shape.vectors * facts.vector_bytes as usize / 64;
+    if panels_outside && emit.pitch.is_none() && turns > 1 && memory < 2 {
+        emit.ahead = Some((P(next + u8::from(emit.scratch.is_some())), lines.div_ceil(turns)));
+    }
     let mut w = Writer::new();
     emit.batches(&batch, 0, &mut w, &|w: &mut Writer| emit.grid(shape, &panels, panels_outside, depth, w));
     let name = format!("{}_{}x{}", product.name, shape.y * shape.x, shape.vectors * lanes);
@@ -659,6 +669,9 @@ impl Emit<'_> {
         let each_panel = |w: &mut Writer, inside: &dyn Fn(&mut Writer, usize, usize)| {
             for &(count, vectors, valid) in panels {
                 w.repeat(count, |w| {
+                    if let Some((p, _)) = self.ahead {
+                        w.push(Stmt::Point { to: p, from: B, offset: self.panel_bytes(vectors, depth) });
+                    }
                     inside(w, vectors, valid);
                     w.advance(B, self.panel_bytes(vectors, depth));
                     self.shift_columns((vectors * self.lanes) as i64, w);
@@ -675,6 +688,11 @@ impl Emit<'_> {
         let (level, unit) = if y.count > 1 { (y, shape.y) } else { (x, shape.x) };
         let room = self.facts.caches[1] / 2 / (level.a.unsigned_abs().max(1));
         let block = ((room as usize / unit).max(1) * unit).min(level.count);
+        // all of B again for each block, or all of A again for each panel
+        let rows_bytes = level.count as u64 * level.a.unsigned_abs();
+        let panel_count: usize = panels.iter().map(|p| p.0).sum();
+        let blocked = level.count.div_ceil(block) as u64 * bytes.unsigned_abs() < panel_count as u64 * rows_bytes;
+        let block = if blocked { block } else { level.count };
         for (times, size) in [(level.count / block, block), (usize::from(level.count % block > 0), level.count % block)] {
             w.repeat(times, |w| {
                 let (y_count, x_count) = if y.count > 1 { (size, x.count) } else { (y.count, size) };
@@ -845,6 +863,10 @@ impl Emit<'_> {
         w.repeat(times, |w| {
             for u in 0..unroll {
                 step(w, u);
+            }
+            if let Some((p, lines)) = self.ahead {
+                (0..lines).for_each(|i| w.push(Stmt::Prefetch { at: at(p, i as i64 * 64) }));
+                w.advance(p, lines as i64 * 64);
             }
             w.advance(A, unroll as i64 * run.a);
             w.advance(B, unroll as i64 * pitch);

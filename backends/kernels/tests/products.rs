@@ -17,7 +17,8 @@ fn machine(vector_bytes: u32, vectors: u8, splat_operand: bool, fused: bool) -> 
         fused,
         min_max: if fused { MinMax::SecondOnTie } else { MinMax::Ieee },
         menu: Menu { memory_operand: vector_bytes > 16, splat_operand, lane_operand: false, masks: splat_operand },
-        caches: [32 << 10, 1 << 20, 2 << 20],
+        // one machine with next to no cache: rows in blocks, panels outside, fetched ahead
+        caches: if vector_bytes == 32 { [1 << 10, 2 << 10, 4 << 10] } else { [32 << 10, 1 << 20, 2 << 20] },
         accumulators: 8,
     }
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use ir::kernel::Facts;
 use ir::kernel::tile::{At, Binary, Compare, Operand as Source, P, Stmt, TileKernel, Unary, V};
 
-use crate::encode::{Assembler, Code, Condition, Form, Gpr, Length, Level, Mask, Mem, Operand, Unary as Step, Vector, Width, form};
+use crate::encode::{
+    Assembler, Code, Condition, Form, Gpr, Length, Level, Mask, Mem, Operand, Prefetch, Unary as Step, Vector, Width, form,
+};
 
 /// General registers in the order they are given out: arguments as the convention passes them, then those a function may
 /// change, then those it must restore. The stack pointer alone is missing.
@@ -97,6 +99,7 @@ impl Usage {
                 self.pointer(*from);
             }
             Stmt::Advance { p, by: _ } => self.pointer(*p),
+            Stmt::Prefetch { at } => self.pointer(at.p),
             Stmt::Set { to, bits: _ } => self.vector(*to),
             Stmt::Copy { to, from } => self.all(&[*to, *from]),
             Stmt::Load { to: v, at, lanes } | Stmt::Store { from: v, at, lanes } => {
@@ -265,6 +268,7 @@ impl Select {
             Stmt::Loop { times, ref body } => self.repeat(times, body, depth),
             Stmt::Point { to, from, offset } => self.point(general(to), general(from), offset),
             Stmt::Advance { p, by } => self.advance(general(p), by),
+            Stmt::Prefetch { at } => self.asm.prefetch(Prefetch::T1, mem(at)),
             Stmt::Set { to, bits: 0 } => self.zero(vector(to)),
             Stmt::Set { to, bits } => {
                 let constant = self.asm.constant(&bits.to_le_bytes());

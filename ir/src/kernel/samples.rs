@@ -109,6 +109,7 @@ impl Random {
             6 => Stmt::Splat { to: self.v(), at: self.at() },
             7 => Stmt::Gather { to: self.v(), at: self.at(), stride, lanes },
             8 => Stmt::Store { from: self.v(), at: self.at(), lanes },
+            9 if self.below(4) == 0 => Stmt::Prefetch { at: self.at() },
             9 => Stmt::Scatter { from: self.v(), at: self.at(), stride, lanes },
             10 => Stmt::MulAdd { acc: self.v(), a: self.v(), b: self.wild_operand(), negate: self.below(2) == 0 },
             11 => Stmt::Horner { acc: self.v(), x: self.v(), c: self.wild_operand() },

@@ -94,6 +94,10 @@ pub enum Stmt {
         stride: i32,
         lanes: u8,
     },
+    /// Asks for the cache line of `at` in L2. It changes nothing, and may point anywhere.
+    Prefetch {
+        at: At,
+    },
     /// `acc = a * b + acc`, or `acc - a * b` when `negate`. Rounds once where Facts say fused.
     MulAdd {
         acc: V,

@@ -52,6 +52,7 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
             }
             Stmt::Set { to, bits } => self.set(to, [bits; L]),
             Stmt::Copy { to, from } => self.set(to, self.v(from)),
+            Stmt::Prefetch { at: _ } => {}
             Stmt::Load { to, at, lanes } => {
                 let value = self.load(at, lanes);
                 self.set(to, value);

@@ -36,6 +36,7 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
                 }
                 Stmt::Point { .. }
                 | Stmt::Advance { .. }
+                | Stmt::Prefetch { .. }
                 | Stmt::Set { .. }
                 | Stmt::Copy { .. }
                 | Stmt::Splat { .. }
@@ -98,6 +99,7 @@ fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
         Stmt::Select { to, cmp, x, y, a, b } => {
             format!("v{} = select {} v{}, {} ? v{} : v{}", to.0, compare(cmp), x.0, show(y), a.0, b.0)
         }
+        Stmt::Prefetch { at } => format!("prefetch {}", show_at(at)),
         Stmt::Fold { op, to, from, temp } => format!("v{} = fold {} v{} temp v{}", to.0, binary(op), from.0, temp.0),
     };
     out.line(&line);
@@ -112,6 +114,9 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
     if lexer.eat("loop") {
         let times = parse_number(lexer, "trip count")?;
         return Ok(Stmt::Loop { times, body: parse_block(lexer, |lexer| parse_stmt(lexer, usual))? });
+    }
+    if lexer.eat("prefetch") {
+        return Ok(Stmt::Prefetch { at: parse_at(lexer)? });
     }
     if lexer.eat("scatter") {
         let at = parse_at(lexer)?;

@@ -106,7 +106,12 @@ fn sets(body: &[Stmt]) -> Vec<u8> {
 
 fn written(stmt: &Stmt) -> Option<V> {
     match *stmt {
-        Stmt::Loop { .. } | Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Store { .. } | Stmt::Scatter { .. } => None,
+        Stmt::Loop { .. }
+        | Stmt::Point { .. }
+        | Stmt::Advance { .. }
+        | Stmt::Store { .. }
+        | Stmt::Scatter { .. }
+        | Stmt::Prefetch { .. } => None,
         Stmt::Set { to, .. }
         | Stmt::Copy { to, .. }
         | Stmt::Load { to, .. }
@@ -130,9 +135,12 @@ fn pointers(body: &[Stmt]) -> usize {
         Stmt::Loop { body, .. } => pointers(body),
         Stmt::Point { to, from, .. } => to.0.max(from.0) as usize + 1,
         Stmt::Advance { p, .. } => p.0 as usize + 1,
-        Stmt::Load { at, .. } | Stmt::Splat { at, .. } | Stmt::Gather { at, .. } | Stmt::Store { at, .. } | Stmt::Scatter { at, .. } => {
-            at.p.0 as usize + 1
-        }
+        Stmt::Prefetch { at }
+        | Stmt::Load { at, .. }
+        | Stmt::Splat { at, .. }
+        | Stmt::Gather { at, .. }
+        | Stmt::Store { at, .. }
+        | Stmt::Scatter { at, .. } => at.p.0 as usize + 1,
         Stmt::MulAdd { b, .. } | Stmt::Binary { b, .. } => operand(b),
         Stmt::Horner { c, .. } => operand(c),
         Stmt::Select { y, .. } => operand(y),
@@ -167,6 +175,9 @@ impl Check<'_> {
             }
             Stmt::Advance { p, by } => {
                 self.places[p.0 as usize] = self.place(p, faults).map(|place| place.moved(by.into()));
+            }
+            Stmt::Prefetch { at } => {
+                self.place(at.p, faults);
             }
             Stmt::Set { to, .. } => self.sets(to, faults),
             Stmt::Copy { to, from } => {
