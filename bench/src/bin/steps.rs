@@ -1,0 +1,77 @@
+//! `cargo run --release -p maquette-bench --bin steps -- MODEL.onnx [x86-64-v4]`: every step of a compiled model timed
+//! alone on its own memory (weights cold or warm as the caches have it after a few calls), slowest first, with its
+//! share of the multiply-add peak. Steps of scalar kernels are named, not timed.
+#![allow(unsafe_code)]
+
+use bench::machine::{Loaded, Memory, levels, peak};
+use ir::program::Address;
+
+fn main() -> Result<(), String> {
+    let mut args = std::env::args().skip(1);
+    let path = args.next().ok_or("usage: steps MODEL.onnx [LEVEL]")?;
+    let wanted = args.next().unwrap_or("x86-64-v4".into());
+    let facts = levels().into_iter().find(|f| f.name == wanted).ok_or(format!("this machine does not run {wanted}"))?;
+    let bytes = std::fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
+    let told = |faults: Vec<ir::Fault>| faults.iter().map(|f| f.to_string()).collect::<Vec<_>>().join("\n");
+    let mut graph = frontend::import(bytes.into(), &frontend::NoFiles, &frontend::Options::default()).map_err(told)?.graph;
+    passes::optimize(&mut graph, &passes::Options::default(), &mut ()).map_err(told)?;
+    let program = kernels::lower(&graph, facts).map_err(told)?;
+    let memory = |bytes: u64| Memory::new(bytes as usize);
+    let mut inputs: Vec<Memory> = program.inputs.iter().map(|p| memory(p.bytes)).collect();
+    let mut outputs: Vec<Memory> = program.outputs.iter().map(|p| memory(p.bytes)).collect();
+    let mut constants: Vec<Memory> = program.constants.iter().map(|c| Memory::of(&c.to_vec())).collect();
+    let (mut arena, mut scratch) = (memory(program.arena_bytes), memory(program.worker_bytes));
+    let top = peak(facts)?;
+    let (mut rows, mut total) = (Vec::new(), 0.0);
+    for (at, step) in program.steps.iter().enumerate() {
+        let (mut seconds, mut names) = (0.0, Vec::new());
+        for call in &step.calls {
+            let kernel = &program.kernels[call.kernel];
+            names.push(kernel.name.clone());
+            let Ok(loaded) = Loaded::kernel(kernel, facts) else { continue };
+            let pointers: Vec<*mut u8> = call
+                .args
+                .iter()
+                .map(|address| {
+                    let (base, offset) = match *address {
+                        Address::Input { index, offset } => (inputs[index].pointer(), offset),
+                        Address::Output { index, offset } => (outputs[index].pointer(), offset),
+                        Address::Constant { index, offset } => (constants[index].pointer(), offset),
+                        Address::Arena { offset } => (arena.pointer(), offset),
+                        Address::Scratch { offset } => (scratch.pointer(), offset),
+                    };
+                    base.wrapping_add(offset as usize)
+                })
+                .collect();
+            // SAFETY: the program was verified, and its buffers have the sizes that it says
+            seconds += unsafe { loaded.time(&pointers, 9, 0.003) }.0;
+        }
+        total += seconds;
+        let share = 200.0 * step.macs as f64 / seconds / 1e9 / top;
+        rows.push((
+            seconds,
+            at,
+            format!(
+                "{:>9.1} {share:>6.1} {:<10} {:<28} {}",
+                seconds * 1e6,
+                step.what,
+                names.join(" "),
+                step.names.iter().map(|n| n.to_string()).collect::<Vec<_>>().join("+")
+            ),
+        ));
+    }
+    println!(
+        "{:>4} {:>9} {:>6} {:<10} {:<28} names   (peak {top:.0} GFLOP/s, sum {:.1} us)",
+        "step",
+        "us",
+        "% peak",
+        "what",
+        "kernel",
+        total * 1e6
+    );
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (_, at, text) in rows {
+        println!("{at:>4} {text}");
+    }
+    Ok(())
+}
