@@ -266,8 +266,13 @@ impl<'m, 'o> Importer<'m, 'o> {
         if graph.output.is_empty() {
             self.fault(Fault::invalid("the graph has no output"));
         }
+        let mut seen = std::collections::BTreeSet::new();
         for info in &graph.output {
             let name = info.name.as_deref().unwrap_or("");
+            if !seen.insert(name) {
+                self.fault(Fault::invalid("this output is declared twice").at(name));
+                continue;
+            }
             match scope.find(name) {
                 None => self.fault(Fault::invalid("nothing makes this output").at(name)),
                 Some(Slot::Lost) => {}

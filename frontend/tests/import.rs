@@ -316,3 +316,37 @@ fn a_chain_of_any_length_needs_no_stack() {
     let import = model(13, graph(x(&["2"]), nodes, y(&["2"]))).import(&Options::default()).expect("it is only long");
     assert_eq!(import.graph.len(), 30_001);
 }
+
+#[test]
+fn two_outputs_of_one_name_are_refused() {
+    let twice = [y(&["2"]), y(&["2"])].concat();
+    let faults = model(13, graph(x(&["2"]), vec![node("Relu", &["x"], &["y"], vec![])], twice)).faults(&Options::default());
+    assert!(faults.contains("y") && faults.contains("this output is declared twice"), "{faults}");
+}
+
+#[test]
+fn softplus_and_mish_keep_their_small_values() {
+    let inputs = [Tensor::f32s(&[5], &[-20.0, -5.0, 0.0, 3.0, f32::INFINITY])];
+    let run = |op: &str| model(18, graph(x(&["5"]), vec![node(op, &["x"], &["y"], vec![])], y(&["5"]))).run(&inputs)[0].to_f32s();
+    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    for (i, x) in [-20.0f64, -5.0, 0.0, 3.0].into_iter().enumerate() {
+        for (got, want) in [(run("Softplus")[i], softplus(x)), (run("Mish")[i], x * softplus(x).tanh())] {
+            assert!((f64::from(got) - want).abs() <= 1e-6 * want.abs(), "{got} for {want}");
+        }
+    }
+    assert_eq!((run("Softplus")[4], run("Mish")[4]), (f32::INFINITY, f32::INFINITY));
+}
+
+#[test]
+fn rounding_up_keeps_one_window_that_is_larger_than_the_axis() {
+    let pool = |op: &str, size: &[i64], dims: &[&str], values: &[f32], shape: &[usize]| {
+        let attributes = vec![ints("kernel_shape", size), ints("strides", &vec![2; size.len()]), int("ceil_mode", 1)];
+        let made = model(12, graph(x(dims), vec![node(op, &["x"], &["y"], attributes)], vec![value("y", FLOAT, &vec![""; dims.len()])]));
+        let out = made.run(&[Tensor::f32s(shape, values)]).remove(0);
+        (out.shape().to_vec(), out.to_f32s())
+    };
+    let row: Vec<f32> = (0..10).map(|i| i as f32).collect();
+    assert_eq!(pool("MaxPool", &[3, 3], &["1", "1", "2", "5"], &row, &[1, 1, 2, 5]), (vec![1, 1, 1, 2], vec![7.0, 9.0]));
+    assert_eq!(pool("MaxPool", &[2], &["2", "1", "1"], &[3.0, 4.0], &[2, 1, 1]), (vec![2, 1, 1], vec![3.0, 4.0]));
+    assert_eq!(pool("AveragePool", &[3], &["1", "1", "2"], &[3.0, 5.0], &[1, 1, 2]), (vec![1, 1, 1], vec![4.0]));
+}

@@ -113,8 +113,9 @@ pub fn frame(cx: &Cx, size: &[i64], extents: &[Dim], ceil: bool) -> Result<Frame
         if ceil && step > 1 {
             let extent = extents[axis].fixed().ok_or_else(|| unfixed(axis))?;
             let room = extent + frame.low[axis] + frame.high[axis] - span;
-            if room >= 0 && room % step != 0 {
-                let last = (room / step + 1) * step;
+            // Rounded up, a window larger than the padded axis by less than a step still counts as one.
+            if room > -step && room % step != 0 {
+                let last = (room.div_euclid(step) + 1) * step;
                 if last < extent + frame.low[axis] {
                     frame.ceiled[axis] = last - room;
                     frame.high[axis] += last - room;

@@ -128,13 +128,15 @@ pub static TABLE: &[Row] = &[
     shaped("HardSigmoid", 1, &[("alpha", 0.2), ("beta", 0.5)], "{ t0 = mul(a, $alpha:T); t1 = add(t0, $beta:T); t2 = max(t1, 0.0:T); min(t2, 1.0:T) }"),
     body("HardSwish", 14, 1, "{ t0 = div(a, 6.0:T); t1 = add(t0, 0.5:T); t2 = max(t1, 0.0:T); t3 = min(t2, 1.0:T); mul(a, t3) }"),
     shaped("LeakyRelu", 1, &[("alpha", 0.01)], "{ t0 = mul(a, $alpha:T); t1 = lt(a, 0.0:T); select(t1, t0, a) }"),
-    body("Mish", 18, 1, "{ t0 = abs(a); t1 = neg(t0); t2 = exp(t1); t3 = add(t2, 1.0:T); t4 = log(t3); t5 = max(a, 0.0:T); t6 = add(t4, t5); t7 = tanh(t6); mul(a, t7) }"),
+    // a * tanh(softplus(a)), softplus as below
+    body("Mish", 18, 1, "{ t0 = abs(a); t1 = neg(t0); t2 = exp(t1); t3 = add(t2, 1.0:T); t4 = log(t3); t5 = sub(t3, 1.0:T); t6 = div(t2, t5); t7 = mul(t4, t6); t8 = eq(t3, 1.0:T); t9 = select(t8, t2, t7); t10 = max(a, 0.0:T); t11 = add(t9, t10); t12 = tanh(t11); mul(a, t12) }"),
     op("PRelu", 1, (2, 2), pointwise::prelu),
     body("Relu", 1, 1, "{ max(a, 0:T) }"),
     shaped("Selu", 1, &[("alpha", 1.673_263_2), ("gamma", 1.050_701)], "{ t0 = exp(a); t1 = sub(t0, 1.0:T); t2 = mul(t1, $alpha:T); t3 = gt(a, 0.0:T); t4 = select(t3, a, t2); mul(t4, $gamma:T) }"),
     shaped("Shrink", 9, &[("bias", 0.0), ("lambd", 0.5)], "{ t0 = neg($lambd:T); t1 = lt(a, t0); t2 = add(a, $bias:T); t3 = gt(a, $lambd:T); t4 = sub(a, $bias:T); t5 = select(t3, t4, 0:T); select(t1, t2, t5) }"),
     body("Sigmoid", 1, 1, "{ sigmoid(a) }"),
-    body("Softplus", 1, 1, "{ t0 = abs(a); t1 = neg(t0); t2 = exp(t1); t3 = add(t2, 1.0:T); t4 = log(t3); t5 = max(a, 0.0:T); add(t4, t5) }"),
+    // max(a, 0) + log(1 + u) with u = exp(-|a|). The rounding of 1 + u is made good by u / ((1 + u) - 1).
+    body("Softplus", 1, 1, "{ t0 = abs(a); t1 = neg(t0); t2 = exp(t1); t3 = add(t2, 1.0:T); t4 = log(t3); t5 = sub(t3, 1.0:T); t6 = div(t2, t5); t7 = mul(t4, t6); t8 = eq(t3, 1.0:T); t9 = select(t8, t2, t7); t10 = max(a, 0.0:T); add(t9, t10) }"),
     body("Softsign", 1, 1, "{ t0 = abs(a); t1 = add(t0, 1.0:T); div(a, t1) }"),
     shaped("Swish", 24, &[("alpha", 1.0)], "{ t0 = mul(a, $alpha:T); t1 = sigmoid(t0); mul(a, t1) }"),
     shaped("ThresholdedRelu", 10, &[("alpha", 1.0)], "{ t0 = gt(a, $alpha:T); select(t0, a, 0.0:T) }"),
