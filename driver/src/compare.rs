@@ -42,9 +42,9 @@ pub fn distance(got: &Tensor, want: &Tensor, tolerance: Tolerance) -> Distance {
         let difference = (a - b).abs();
         let difference = if difference.is_nan() { f64::INFINITY } else { difference };
         absolute = absolute.max(difference);
-        if difference > tolerance.absolute * largest.max(1.0) + tolerance.relative * b.abs() || !b.is_finite() {
-            beyond += 1;
-        }
+        // asked this way around, a tolerance that is NaN allows nothing
+        let allowed = difference <= tolerance.absolute * largest.max(1.0) + tolerance.relative * b.abs() && b.is_finite();
+        beyond += usize::from(!allowed);
     }
     let relative = if absolute == 0.0 { 0.0 } else { absolute / largest };
     Distance { elements: pairs.len(), beyond, absolute, relative }
@@ -70,6 +70,12 @@ mod tests {
         let want = Tensor::f32s(&[2], &[1000.0, 0.0]);
         assert_eq!(distance(&Tensor::f32s(&[2], &[1000.0, 9e-4]), &want, TIGHT).beyond, 0);
         assert_eq!(distance(&Tensor::f32s(&[2], &[1000.0, 2e-3]), &want, TIGHT).beyond, 1);
+    }
+
+    #[test]
+    fn a_tolerance_that_is_no_number_allows_nothing() {
+        let nan = Tolerance { relative: f64::NAN, absolute: 1.0 };
+        assert_eq!(distance(&Tensor::f32s(&[2], &[1.0, 2.0]), &Tensor::f32s(&[2], &[1.0, 2.5]), nan).beyond, 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use frontend::{Extent, Import, NoFiles, Source};
 use ir::{Fault, Graph, Program, Tensor};
 use passes::run::{Observer, Pass, Report, Summary};
 
+use crate::budget;
 use crate::error::{Error, Result};
 use crate::files::{self, Beside};
 use crate::target::{Level, Target};
@@ -127,6 +128,9 @@ pub struct Optimized {
 pub fn optimize(graph: &mut Graph, options: &Options, dump: Option<&mut Dump>, watch: &dyn Watch) -> Result<Optimized> {
     let mut observer = Passes { dump, watch, started: Instant::now(), times: Vec::new(), failed: None };
     watch.stage("rewriting", options.passes.recipe.passes().len());
+    if options.passes.check {
+        budget::reference(graph)?;
+    }
     let report = passes::run::optimize(graph, &options.passes, &mut observer).map_err(Error::from)?;
     if let Some(error) = observer.failed {
         return Err(error);
@@ -194,14 +198,26 @@ impl Dump {
     }
 }
 
+/// Fault: dimensions are open that code cannot have yet.
+pub fn fixed(graph: &Graph) -> Result<()> {
+    let open = graph.order().into_iter().any(|id| graph.ty(id).fixed().is_none());
+    let Some(name) = graph.symbols.keys().next().filter(|_| open) else { return Ok(()) };
+    let fault = Fault::unsupported(format!("ranges of dimensions are not compiled yet, and {name:?} is one"));
+    Err(fault.help(format!("give one size: --dim {name}=N")).into())
+}
+
 /// A program per level, in their order. Faults: all that the levels find, each once.
 pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<(&'static Level, Program)>> {
+    fixed(graph)?;
     watch.stage("planning", options.levels.len());
     let (mut programs, mut faults): (Vec<_>, Vec<Fault>) = (Vec::new(), Vec::new());
     for &level in &options.levels {
         let facts = level.facts.expect("a level that is not there yet is refused where it is named");
         match kernels::lower(graph, facts) {
-            Ok(program) => programs.push((level, program)),
+            Ok(program) => match budget::arena(&program) {
+                Ok(()) => programs.push((level, program)),
+                Err(fault) => faults.push(fault),
+            },
             Err(all) => {
                 for fault in all {
                     if !faults.contains(&fault) {

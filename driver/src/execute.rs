@@ -37,6 +37,17 @@ impl Runner {
         Ok(Runner(words))
     }
 
+    /// What an exit code means when it may be the runner's own.
+    fn ended(&self, code: i32) -> Error {
+        match code {
+            1..=5 => {
+                let what = format!("the runner ended with code {code}, which is the model's status if the runner ran it");
+                Error::Status { file: None, status: code, what: vec![what] }
+            }
+            _ => Error::file(self.0.join(" "), format!("the runner ended with code {code}, which is no status of a model")),
+        }
+    }
+
     fn command(&self, program: &Path) -> Command {
         match self.0.split_first() {
             None => Command::new(program),
@@ -77,6 +88,7 @@ pub fn execute(program: &Path, arguments: &[String], runner: &Runner, inputs: &[
     match status.code() {
         Some(0) => Ok(output),
         Some(code) if let Some(what) = refusal(code) => Err(Error::file(program.display(), what)),
+        Some(code) if !runner.0.is_empty() => Err(runner.ended(code)),
         Some(code) => Err(Error::Status { file: None, status: code, what: vec!["the compiled model returned an error".into()] }),
         None => Err(Error::Internal(format!("the compiled model crashed ({status})"))),
     }
@@ -132,6 +144,7 @@ mod tests {
             execute(Path::new("x"), &[], &runner, std::slice::from_ref(&tensor)).expect_err("it fails").exit_code()
         };
         assert_eq!(end("exit 4"), 9);
+        assert_eq!(end("exit 9"), 6);
         assert_eq!(end("kill -SEGV $$"), 70);
         assert_eq!(execute(Path::new("/none"), &[], &Runner::default(), &[]).expect_err("no program").exit_code(), 6);
     }

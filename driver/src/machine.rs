@@ -6,6 +6,7 @@ use std::time::Duration;
 use ir::program::Port;
 use ir::{Graph, Tensor};
 
+use crate::budget;
 use crate::compile::{self, Dump, Optimized, Options, Watch};
 use crate::error::{Error, Result};
 use crate::execute::{Runner, execute};
@@ -54,6 +55,9 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(built: &Built, runner: &Runner) -> Result<Machine> {
+        for (_, program) in &built.programs {
+            budget::child(program)?;
+        }
         let folder = Scratch::new()?;
         let mut written = write::write(&built.finished(), &[Emit::Executable], &folder.path)?;
         let weights = built.linked.weights.is_some().then(|| written.pop()).flatten();

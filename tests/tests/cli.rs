@@ -384,3 +384,51 @@ fn help_tells_every_command() {
         [&["--help"][..], &["compile", "--help"], &["run", "--help"], &["verify", "--help"]].iter().map(|l| bench.said(l)).collect();
     insta::assert_snapshot!("help", said.join("\n"));
 }
+
+#[test]
+fn ranges_are_shown_and_refused_once() {
+    let bench = Bench::new();
+    let nodes = vec![node("Relu", &["x"], &["y"], vec![])];
+    bench.model("m.onnx", &model(17, graph(vec![value("x", FLOAT, &["seq", "2"])], nodes, vec![value("y", FLOAT, &["seq", "2"])])));
+    let said = |command: &str| bench.said(&[&[command, "m.onnx", "--dim", "seq=1..8"][..], &X86].concat());
+    assert!(said("inspect").starts_with("exit 0\n"));
+    for command in ["compile", "verify", "bench"] {
+        let said = said(command);
+        assert!(said.starts_with("exit 4\nerror: m.onnx: ranges of dimensions are not compiled yet"), "{said}");
+        assert!(said.trim_end().ends_with("give one size: --dim seq=N") && said.matches("error:").count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_tolerance_is_a_number() {
+    let bench = Bench::new();
+    bench.model("m.onnx", &relu());
+    for wrong in ["--rtol=nan", "--atol=inf", "--rtol=-1"] {
+        assert!(bench.said(&["verify", "m.onnx", wrong]).starts_with("exit 2\n"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_result_that_is_lost_is_an_error() {
+    let bench = Bench::new();
+    bench.model("m.onnx", &relu());
+    for line in [&[&["inspect", "m.onnx"][..], &X86].concat()[..], &["targets"], &["--help"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there on Linux");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maquette-tested"));
+        let status = command.current_dir(bench.path()).args(line).stdout(full).stderr(std::process::Stdio::null()).status();
+        assert_eq!(status.expect("it starts").code(), Some(6), "{line:?}");
+    }
+}
+
+#[test]
+fn what_no_memory_holds_is_a_limit() {
+    if house::here("limits of memory").is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let nodes = vec![node("ConstantOfShape", &["shape"], &["c"], vec![]), node("Add", &["x", "c"], &["y"], vec![])];
+    let large = model(17, graph(vec![value("x", FLOAT, &["1"])], nodes, vec![value("y", FLOAT, &["100000", "100000"])]));
+    bench.model("m.onnx", &large.constants(vec![ints_tensor("shape", &[2], &[100_000, 100_000])]));
+    let said = bench.said(&["verify", "m.onnx"]);
+    assert!(said.starts_with("exit 5\n") && said.contains("reference interpreter"), "{said}");
+}

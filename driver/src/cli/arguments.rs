@@ -18,7 +18,7 @@ use crate::target::{self, Level, Target};
 pub struct ModelArgs {
     /// The ONNX file
     pub model: PathBuf,
-    /// Size of a named dimension, or its range (batch=1, seq=1..512); may be repeated
+    /// Size of a named dimension, or for inspect its range (batch=1, seq=1..512); may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     dims: Vec<(String, Extent)>,
     /// Make an input a constant; may be repeated
@@ -29,7 +29,7 @@ pub struct ModelArgs {
 /// What the passes do.
 #[derive(Args)]
 pub struct PassArgs {
-    /// How much to optimize: 0, 2, 3, s (for size)
+    /// How much to optimize: 0, 2, 3, s (3 and s are as 2 for now)
     #[arg(short = 'O', value_name = "LEVEL", default_value = "2", value_parser = recipe)]
     recipe: Recipe,
     /// Leave out a pass or rule; may be repeated or separated by commas

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::arguments::{ModelArgs, PassArgs, TargetArgs, folder, setup};
 use super::console::Console;
+use crate::budget;
 use crate::compile::{Dump, Watch, Weights};
 use crate::error::{Error, Result};
 use crate::machine::{self, Built};
@@ -67,6 +68,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     drop(progress);
 
     import.notes.iter().chain(&setup.notes).for_each(|note| console.note(note));
+    built.programs.iter().filter_map(|(_, program)| budget::note(program)).take(1).for_each(|note| console.note(&note));
     detail(&built, console);
     let link = link_command(&written, &setup.options.name);
     if args.json {

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::compile::Watch;
-use crate::error::{self, Error};
+use crate::error::{self, Error, Result};
 use crate::table::{Json, Table};
 
 #[derive(clap::Args)]
@@ -36,6 +36,8 @@ pub struct Console {
     pub verbose: bool,
     pub quiet: bool,
     color: bool,
+    /// Why a result could not be written, the first time.
+    lost: Mutex<Option<std::io::Error>>,
 }
 
 impl Console {
@@ -46,13 +48,25 @@ impl Console {
             Color::Never => false,
             Color::Auto => wished && std::io::stderr().is_terminal(),
         };
-        Console { verbose: flags.verbose, quiet: flags.quiet, color }
+        Console { verbose: flags.verbose, quiet: flags.quiet, color, lost: Mutex::new(None) }
     }
 
-    /// A result, as it is.
+    /// A result, as it is. That it was lost is told by `finish`.
     pub fn print(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        if let Err(why) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+            && let Ok(mut lost) = self.lost.lock()
+        {
+            lost.get_or_insert(why);
+        }
+    }
+
+    /// Fault: a result could not be written, and not because its reader has left.
+    pub fn finish(&self) -> Result<()> {
+        match self.lost.lock().ok().and_then(|mut lost| lost.take()) {
+            Some(why) => unwritten(&why),
+            None => Ok(()),
+        }
     }
 
     /// A result as a table, or as JSON.
@@ -104,6 +118,14 @@ impl Console {
     pub fn progress(&self) -> Progress {
         let shown = !self.quiet && !self.verbose && std::io::stderr().is_terminal();
         Progress { bar: Mutex::new(None), shown, told: self.verbose, started: Instant::now(), stages: Mutex::new(Vec::new()) }
+    }
+}
+
+/// What it means that standard output takes no more.
+pub fn unwritten(why: &std::io::Error) -> Result<()> {
+    match why.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Error::file("standard output", format!("cannot be written: {}", crate::files::reason(why)))),
     }
 }
 

@@ -52,12 +52,12 @@ pub fn main() -> u8 {
         Err(error) => {
             // help and version are no errors
             let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
-            return code;
+            let printed = error.print().or_else(|why| console::unwritten(&why));
+            return printed.map_or_else(|lost| code.max(lost.exit_code()), |()| code);
         }
     };
     let console = Console::new(&cli.console);
-    match dispatch(&cli.command, &console) {
+    match dispatch(&cli.command, &console).and_then(|()| console.finish()) {
         Ok(()) => 0,
         Err(error) => {
             console.error(&error);

@@ -10,6 +10,7 @@ use ir::{Graph, NodeId, Op, Tensor};
 
 use super::arguments::{ModelArgs, PassArgs, Setup, TargetArgs, setup};
 use super::console::Console;
+use crate::budget;
 use crate::compare::{Distance, Tolerance, distance};
 use crate::compile;
 use crate::error::{Error, Result};
@@ -37,10 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Difference allowed, relative to the expected element
-    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    #[arg(long, value_name = "X", default_value_t = 1e-3, value_parser = allowance)]
     rtol: f64,
     /// Difference allowed beside that, times the largest expected magnitude where that is above 1
-    #[arg(long, value_name = "X", default_value_t = 1e-5)]
+    #[arg(long, value_name = "X", default_value_t = 1e-5, value_parser = allowance)]
     atol: f64,
     /// Compare the value of every node of the optimized graph
     #[arg(long)]
@@ -51,6 +52,12 @@ pub struct Args {
     /// Tell the differences as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A tolerance that means something: anything else would accept all or nothing.
+fn allowance(text: &str) -> std::result::Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|x| x.is_finite() && *x >= 0.0);
+    value.ok_or_else(|| format!("{text:?} is no finite number of 0 or more"))
 }
 
 pub fn main(args: &Args, console: &Console) -> Result<()> {
@@ -79,6 +86,8 @@ pub fn inputs(path: Option<&std::path::Path>, seed: u64, setup: &mut Setup, cons
     let Some(path) = path else {
         let import = setup.model.import(&setup.options)?;
         import.notes.iter().for_each(|note| console.note(note));
+        compile::fixed(&import.graph)?;
+        budget::inputs(&import.graph)?;
         let inputs = random(&import.graph, seed)?;
         return Ok((import.graph, inputs));
     };
@@ -121,6 +130,7 @@ fn whole(graph: Graph, inputs: &[Tensor], setup: &Setup, args: &Args, tolerance:
         Some(path) => expected(path, &graph)?,
         None => {
             crate::compile::Watch::stage(&progress, "reference", 1);
+            budget::reference(&graph)?;
             eval::eval(&graph, inputs).map_err(status)?.into_iter().map(Some).collect()
         }
     };
@@ -189,6 +199,7 @@ fn layers(
     compile::optimize(&mut graph, &setup.options, None, &progress)?;
     let nodes: Vec<NodeId> = graph.order().into_iter().filter(|&id| !matches!(graph.op(id), Op::Input { .. } | Op::Const { .. })).collect();
     graph.set_outputs(nodes.iter().enumerate().map(|(i, &id)| (format!("{i}"), id)).collect());
+    budget::reference(&graph)?;
     let mut wanted: BTreeMap<NodeId, Tensor> = BTreeMap::new();
     let mut keep = |id: NodeId, value: &Tensor| drop(wanted.insert(id, value.clone()));
     eval::eval_with(&graph, inputs, &mut keep).map_err(status)?;
