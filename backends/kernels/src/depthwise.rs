@@ -104,41 +104,58 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
     }
     let packed = builder.constant(Packed { align: 64, parts: vec![Part::Interleave { groups: vectors, parts }] });
 
-    // raw sums go to scratch when the epilogue does not fit beside them
-    let most = plan.most_columns(facts.vectors as usize).min(out_x);
-    let mut scratch = None;
-    if !plan.fits(most, builder) {
-        scratch = Some(P(next));
-    }
+    // as many sums in flight as the epilogue leaves room for; where it leaves too little, they go to scratch first
+    let widest = plan.most_columns(facts.vectors as usize);
+    let fitting = (6..=widest).rev().find(|&columns| plan.fits(columns, builder));
+    let (most, scratch) = match fitting {
+        Some(columns) => (columns.min(out_x), None),
+        None => (widest.min(out_x), Some(P(next))),
+    };
     let group_bytes = (lanes * 4 * (taps + plan.columns.len())) as i64;
     let mut w = Writer::new();
     let batch = job.shape[0];
     let full = channels / lanes;
     let rest = channels % lanes;
-    // line by line, so that the lines a window spans are still in L1 for its next vector of channels
+    // blocks of channels, line by line in each: the lines that a window spans stay in L1 from one to the next
+    let pixels = ((out_x - 1) as i64 * plan.x_step.1 + (kernel_size.1 as i64 - 1) * plan.tap.1) / (image.strides[spatial] * 4).max(1) + 1;
+    let span = kernel_size.0 as u64 * pixels as u64 * u64::from(facts.vector_bytes);
+    let block = ((facts.caches[0] / span.max(1)) as usize).max(64 / facts.vector_bytes as usize).min(vectors);
+    let tail: Vec<(usize, usize)> = [(full % block, lanes), (usize::from(rest > 0), rest)].into_iter().filter(|t| t.0 > 0).collect();
+    let blocks = [(full / block, vec![(block, lanes)]), (usize::from(!tail.is_empty()), tail)];
+    let vector = (lanes * 4) as i64;
     let in_columns = |i: usize, by: i64| if matches!(extras[i], Extra::Memory { contiguous: true, .. }) { by } else { 0 };
     w.repeat(batch, |w| {
-        w.repeat(out_y, |w| {
-            for (count, valid) in [(full, lanes), (usize::from(rest > 0), rest)] {
-                w.repeat(count, |w| {
-                    plan.line(out_x, most, valid, scratch, builder, w);
-                    w.advance(X, (lanes * 4) as i64);
-                    w.advance(W, group_bytes);
-                    w.advance(C, (lanes * 4) as i64);
-                    plan.each_extra(w, |i| in_columns(i, (lanes * 4) as i64));
+        for (times, parts) in &blocks {
+            let inside: i64 = parts.iter().map(|p| p.0 as i64).sum();
+            w.repeat(*times, |w| {
+                w.repeat(out_y, |w| {
+                    for &(count, valid) in parts {
+                        w.repeat(count, |w| {
+                            plan.line(out_x, most, valid, scratch, builder, w);
+                            w.advance(X, vector);
+                            w.advance(W, group_bytes);
+                            w.advance(C, vector);
+                            plan.each_extra(w, |i| in_columns(i, vector));
+                        });
+                    }
+                    w.advance(X, plan.x_step.0 - inside * vector);
+                    w.advance(W, -inside * group_bytes);
+                    w.advance(C, plan.c_step.0 - inside * vector);
+                    plan.each_extra(w, |i| plan.extra_step[i].0 - in_columns(i, inside * vector));
                 });
-            }
-            let back = -((vectors * lanes * 4) as i64);
-            w.advance(X, back + plan.x_step.0);
-            w.advance(W, -(vectors as i64 * group_bytes));
-            w.advance(C, back + plan.c_step.0);
-            plan.each_extra(w, |i| in_columns(i, back) + plan.extra_step[i].0);
-        });
+                let lines = out_y as i64;
+                w.advance(X, inside * vector - plan.x_step.0 * lines);
+                w.advance(W, inside * group_bytes);
+                w.advance(C, inside * vector - plan.c_step.0 * lines);
+                plan.each_extra(w, |i| in_columns(i, inside * vector) - plan.extra_step[i].0 * lines);
+            });
+        }
         if batch > 1 {
-            let lines = out_y as i64;
-            w.advance(X, image.strides[0] * 4 - plan.x_step.0 * lines);
-            w.advance(C, job.place.strides[0] * 4 - plan.c_step.0 * lines);
-            plan.each_extra(w, |i| steps[i][0] - plan.extra_step[i].0 * lines);
+            let all = vectors as i64 * vector;
+            w.advance(X, image.strides[0] * 4 - all);
+            w.advance(W, -(vectors as i64 * group_bytes));
+            w.advance(C, job.place.strides[0] * 4 - all);
+            plan.each_extra(w, |i| steps[i][0] - in_columns(i, all));
         }
     });
     let end = |first: i64, down: i64, right: i64| {
@@ -181,7 +198,7 @@ impl Plan<'_> {
     /// Output columns in one tile.
     fn most_columns(&self, registers: usize) -> usize {
         let taps = self.kernel.0 * self.kernel.1;
-        if self.resident { (registers - taps - 4).min(8) } else { (registers - 4).min(8) }
+        if self.resident { (registers - taps - 4).min(14) } else { (registers - 4).min(14) }
     }
 
     /// One output line of one vector of channels; pointers end where they began.
