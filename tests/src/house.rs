@@ -43,8 +43,8 @@ pub fn shared(folder: &str, test: &str) -> Option<PathBuf> {
 
 /// Says that a test does not look at something, and why.
 pub fn skip(test: &str, why: &str) {
-    // past the capture: a skip that nobody sees is a test that cannot fail
-    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").expect("there is an error stream");
+    // past the capture, since a skip that nobody sees is a test that cannot fail; in one piece, since others write too
+    std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes()).expect("there is an error stream");
 }
 
 /// Whether a tool is installed; says so if not.
