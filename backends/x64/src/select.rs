@@ -2,7 +2,7 @@
 //! trip counts are the kernel's own, and a kernel that was not verified against the level's [`Facts`] may panic here.
 //!
 //! The function takes its pointers as System V passes them, returns 0, and keeps its constants behind its code, so that it
-//! needs no relocation. Below the stack pointer it uses up to 128 bytes, as a leaf may.
+//! needs no relocation. It keeps nothing below the stack pointer.
 
 use std::collections::BTreeSet;
 
@@ -39,8 +39,10 @@ const FREE: usize = 9;
 const WORK: Mask = Mask::K1;
 const LANE_MASKS: [Mask; 6] = [Mask::K2, Mask::K3, Mask::K4, Mask::K5, Mask::K6, Mask::K7];
 
-/// Where a vector is kept for a moment when every register is in use.
-const SAVED: Mem = Mem::new(Gpr::RSP, -64);
+/// Where a vector is kept for a moment when every register is in use: on top of the stack, which is moved for it. Nothing
+/// is ever kept below the stack pointer, where a signal or an interrupt on bare metal would write.
+const SAVED: Mem = Mem::new(Gpr::RSP, 0);
+const SAVED_BYTES: i32 = 64;
 
 const SIGN: u32 = 0x8000_0000;
 
@@ -363,9 +365,11 @@ impl Select {
             return body(self, free);
         }
         let other = (0..16).map(Vector::new).find(|v| !but.contains(v)).expect("no statement names sixteen registers");
+        self.asm.lea(Gpr::RSP, Mem::new(Gpr::RSP, -SAVED_BYTES));
         self.asm.at(self.length).mr(&form::vmovups_store, SAVED, other);
         body(self, other);
         self.asm.at(self.length).rm(&form::vmovups, other, SAVED);
+        self.asm.lea(Gpr::RSP, Mem::new(Gpr::RSP, SAVED_BYTES));
     }
 }
 
