@@ -7,7 +7,7 @@ multiply-add peak measured right before and after each model. Build first:
 
 Needs numpy, onnx, onnxruntime, openvino from PyPI. A quiet machine; nothing else may run beside it.
 `floor` is the time of the model's multiply-accumulates at the peak; `of floor` is floor / ours."""
-import argparse, json, os, subprocess, sys
+import argparse, json, os, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = ["mnist", "mlt_ad_f32", "mlt_kws_f32", "mlt_vww_f32", "mlt_resnet8_f32", "face_rfb320", "mobilenet_v2", "mobilenet_v3_small", "resnet18", "resnet50", "yolo_n320"]
@@ -17,7 +17,7 @@ def main():
     p = argparse.ArgumentParser(usage=__doc__)
     p.add_argument("models", nargs="*", default=MODELS)
     p.add_argument("--peers", default=os.path.join(HERE, "../../shared/bench/peers.py"))
-    p.add_argument("--zoo", default="/tmp/zoo-full")
+    p.add_argument("--zoo", default=os.path.join(tempfile.gettempdir(), "zoo-full"))
     p.add_argument("--cpu", default="x86-64-v4")
     p.add_argument("--rounds", default="15")
     p.add_argument("--bin", default=os.path.join(HERE, "../target/release"))
