@@ -427,12 +427,14 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
             level.b = *step as i64 * matrix_bytes;
         }
     }
-    // a panel stays in L2 over all rows, or the rows stay over all panels
-    let whole = depth as u64 * (all * lanes) as u64 * 4;
-    let panels_outside = whole > facts.caches[1] * 3 / 4;
-    // weights that no cache keeps from one run to the next arrive while the panel before them is at work
     let tiles = |total, most| split(total, most).iter().map(|s| s.0).sum::<usize>();
     let turns = tiles(product.y.count, shape.y) * tiles(product.x.count, shape.x);
+    // a panel stays in L2 over all rows, or the rows stay over all panels; few rows wait less for weights that
+    // come from beyond L2 when each panel is fetched ahead
+    let whole = depth as u64 * (all * lanes) as u64 * 4;
+    let rows_bytes = [&product.y, &product.x].map(|l| l.count as u64 * l.a.unsigned_abs()).into_iter().max().unwrap_or(0);
+    let few = turns <= 16 && whole > 2 * facts.caches[0] && rows_bytes <= facts.caches[1] / 2;
+    let panels_outside = whole > facts.caches[1] * 3 / 4 || few;
     let lines = 4 * shape.vectors * facts.vector_bytes as usize / 64;
     if panels_outside && emit.pitch.is_none() && turns > 1 && memory < 2 {
         emit.ahead = Some((P(next + u8::from(emit.scratch.is_some())), lines.div_ceil(turns)));
