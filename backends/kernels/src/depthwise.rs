@@ -24,6 +24,8 @@ const C: P = P(2);
 struct Plan<'a> {
     extras: &'a [Extra],
     pointers: Vec<Option<P>>,
+    /// The bias that sums start from: index of the extra.
+    start: Option<usize>,
     body: Body,
     types: Vec<Dtype>,
     lanes: usize,
@@ -76,9 +78,11 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
     let columns: Vec<usize> = (0..extras.len()).filter(|&i| matches!(extras[i], Extra::Columns(_))).collect();
     // weights stay in registers when at least eight sums, an element and an epilogue's temporaries still fit
     let resident = taps + 8 + 5 <= facts.vectors as usize;
+    let (start, body) = dot::start_from_bias(&body, &extras);
     let plan = Plan {
         extras: &extras,
         pointers,
+        start,
         body,
         types,
         lanes,
@@ -195,6 +199,12 @@ impl Plan<'_> {
         }
     }
 
+    /// Bytes from the weights of a vector of channels to an operand that lies behind them.
+    fn column(&self, extra: usize) -> i64 {
+        let which = self.columns.iter().position(|&k| k == extra).expect("it is one of the columns");
+        ((self.kernel.0 * self.kernel.1 + which) * self.lanes * 4) as i64
+    }
+
     /// Output columns in one tile.
     fn most_columns(&self, registers: usize) -> usize {
         let taps = self.kernel.0 * self.kernel.1;
@@ -244,7 +254,11 @@ impl Plan<'_> {
         let mut sums = Vec::new();
         for _ in 0..columns {
             let v = take(&mut pool)?;
-            w.push(Stmt::Set { to: v, bits: 0 });
+            match (self.start, sums.first()) {
+                (None, _) => w.push(Stmt::Set { to: v, bits: 0 }),
+                (Some(_), Some(&from)) => w.push(Stmt::Copy { to: v, from }),
+                (Some(bias), None) => w.push(Stmt::Load { to: v, at: at(W, self.column(bias)), lanes: self.lanes as u8 }),
+            }
             sums.push(v);
         }
         let in_memory = facts.menu.memory_operand && valid == self.lanes;
@@ -281,7 +295,6 @@ impl Plan<'_> {
                 pool.give(from);
             }
         }
-        let taps = self.kernel.0 * self.kernel.1;
         let mut emitter = Emitter::new(facts);
         for (c, &sum) in sums.iter().enumerate() {
             let mut params = vec![match scratch {
@@ -293,10 +306,7 @@ impl Plan<'_> {
                 params.push(match (extra, self.pointers[i]) {
                     (Extra::Memory { contiguous: true, .. }, Some(p)) => Param::Memory(at(p, offset)),
                     (Extra::Memory { .. }, Some(p)) => Param::Splat(at(p, offset)),
-                    _ => {
-                        let which = self.columns.iter().position(|&k| k == i).expect("it is one of the columns");
-                        Param::Memory(at(W, ((taps + which) * self.lanes * 4) as i64))
-                    }
+                    _ => Param::Memory(at(W, self.column(i))),
                 });
             }
             let result = emitter.emit(&self.body, &self.types, &params, valid as u8, &mut pool, w)?;

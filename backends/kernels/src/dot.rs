@@ -397,7 +397,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
             }
         })
         .collect();
-    let (start, body) = start_from_bias(&product);
+    let (start, body) = start_from_bias(&product.epilogue, &product.extras);
     let in_place = match &product.right {
         Right::InPlace { pitch, .. } => Some(*pitch),
         Right::Packed { .. } => None,
@@ -530,8 +530,7 @@ fn columns_to_memory(mut product: Product, builder: &mut Builder) -> bool {
 }
 
 /// `add(a, bias)` as the first thing an epilogue does costs nothing when the sums start from the bias.
-fn start_from_bias(product: &Product) -> (Option<usize>, Body) {
-    let body = &product.epilogue;
+pub fn start_from_bias(body: &Body, extras: &[Extra]) -> (Option<usize>, Body) {
     let keep = (None, body.clone());
     let Some(first) = body.terms.first() else { return keep };
     let other = match (first.op, first.args[0], first.args[1 % first.args.len()]) {
@@ -541,7 +540,7 @@ fn start_from_bias(product: &Product) -> (Option<usize>, Body) {
     };
     let later = body.terms[1..].iter().flat_map(|t| &t.args).chain([&body.result]);
     let used_again = later.clone().any(|a| *a == scalar::Arg::Param(0) || *a == scalar::Arg::Param(other));
-    let in_panel = matches!(product.extras.get(other as usize - 1), Some(Extra::Columns(t)) if t.dtype() == Dtype::F32);
+    let in_panel = matches!(extras.get(other as usize - 1), Some(Extra::Columns(t)) if t.dtype() == Dtype::F32);
     if used_again || !in_panel {
         return keep;
     }
