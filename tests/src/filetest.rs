@@ -4,16 +4,22 @@
 //!
 //! `NAME_not.gir` shows where a rule must not fire: what comes out is what went in. A first line
 //! `// test: near NAME` also wants the rule's reason, as a last comment `// near: …`.
+//!
+//! `// test: lower LEVEL` lowers the graph for a CPU level; what comes out is the program. It must verify,
+//! compute what the graph does by the oracles of both, and its kernels must read back as they are printed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ir::Graph;
-use ir::graph::{text, verify};
+use ir::graph::{eval, text, verify};
+use ir::{Graph, Tensor, kernel, program};
 use passes::{Options, Recipe, Rule};
 
 /// The line between what goes in and what comes out.
 pub const SEAM: &str = "// ----\n";
+
+/// Largest difference between a program and its graph, against the largest magnitude in the tensor.
+const TOLERANCE: f64 = 1e-5;
 
 /// What became of the files of a folder.
 #[derive(Default)]
@@ -25,6 +31,8 @@ pub struct Counts {
     pub failed: Vec<String>,
     /// Every rule named by a `// test: rule` line and whether the graph changed, by file.
     pub rules: BTreeMap<String, Vec<bool>>,
+    /// Every file whose program is sound and computes what its graph does, with its CPU level.
+    pub lowered: BTreeMap<String, &'static str>,
 }
 
 /// Every `.gir` below `root`, in order of their paths. With `bless`, differing expectations are written anew;
@@ -49,7 +57,8 @@ pub fn run(root: &Path, bless: bool) -> std::io::Result<Counts> {
     Ok(counts)
 }
 
-fn files(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// Every `.gir` below `root`, in order. Fault: a folder that cannot be read.
+pub fn files(root: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut out = Vec::new();
     let mut todo = vec![root.to_path_buf()];
     while let Some(folder) = todo.pop() {
@@ -72,6 +81,11 @@ fn run_one(name: &str, content: &str, counts: &mut Counts) -> Result<String, Str
     let command = input.lines().next().and_then(|l| l.strip_prefix("// test: ")).ok_or("the first line is not `// test: …`")?.trim();
     let graph = text::parse(input, &|_| None).map_err(|e| e.to_string())?;
     verify::verify(&graph).map_err(|wrong| wrong.join("; "))?;
+    if let Some(level) = command.strip_prefix("lower ") {
+        let (level, lowered) = lower(level, &graph)?;
+        counts.lowered.insert(name.into(), level);
+        return Ok(format!("{}\n{SEAM}{lowered}", input.trim_end()));
+    }
     let mut after = graph.clone();
     let notes = rewrite(command, &mut after)?;
     verify::verify(&after).map_err(|wrong| format!("the result is no graph: {}", wrong.join("; ")))?;
@@ -119,6 +133,46 @@ fn rewrite(command: &str, graph: &mut Graph) -> Result<String, String> {
 
 fn rule(name: &str) -> Result<&'static Rule, String> {
     passes::recipe::rules().into_iter().find(|r| r.name == name).ok_or_else(|| format!("there is no rule `{name}`"))
+}
+
+/// The level's name and the graph's program for it, as text. Fault: what is wrong with the program.
+fn lower(level: &str, graph: &Graph) -> Result<(&'static str, String), String> {
+    let mut levels = x64::facts::LEVELS.iter().map(|l| l.facts);
+    let facts = levels.find(|f| f.name == level).ok_or_else(|| format!("there is no CPU level `{level}`"))?;
+    let program = kernels::lower(graph, facts).map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    program::verify(&program, facts).map_err(|wrong| format!("the program is unsound: {}", wrong.join("; ")))?;
+    for kernel in &program.kernels {
+        let back = kernel::text::parse(&kernel::text::print(kernel)).map_err(|e| format!("kernel {} does not parse: {e}", kernel.name))?;
+        if back != *kernel {
+            return Err(format!("kernel {} reads back as another one", kernel.name));
+        }
+    }
+    for seed in [1, 2] {
+        let types = graph.inputs().iter().map(|&id| graph.ty(id));
+        let drawn = types.enumerate().map(|(i, ty)| Some(text::random(ty.dtype, &ty.fixed()?, seed * 31 + i as u64)));
+        let given: Vec<Tensor> = drawn.collect::<Option<_>>().ok_or("an input's shape is not fixed")?;
+        let wanted = eval::eval(graph, &given).map_err(|e| format!("the oracle does not take made-up inputs: {e}"))?;
+        let got = program::run(&program, facts, &given).map_err(|status| format!("the program fails with status {status}"))?;
+        for ((name, _), (w, g)) in graph.outputs().iter().zip(wanted.iter().zip(&got)) {
+            if let Some(wrong) = deviation(w, g) {
+                return Err(format!("output \"{name}\": {wrong}"));
+            }
+        }
+    }
+    Ok((facts.name, program::text::print(&program)))
+}
+
+/// How a program's output differs from the oracle's beyond rounding; what is no float must be equal.
+fn deviation(wanted: &Tensor, got: &Tensor) -> Option<String> {
+    if wanted.ty() != got.ty() {
+        return Some(format!("{} became {}", wanted.ty(), got.ty()));
+    }
+    let (w, g) = (wanted.to_f64s(), got.to_f64s());
+    let largest = w.iter().filter(|v| v.is_finite()).fold(0f64, |m, v| m.max(v.abs()));
+    let room = if wanted.dtype().is_float() { TOLERANCE * largest } else { 0.0 };
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= room;
+    let at = w.iter().zip(&g).position(|(&a, &b)| !same(a, b))?;
+    Some(format!("element {at} is {}, not {}", g[at], w[at]))
 }
 
 /// The first lines that differ.

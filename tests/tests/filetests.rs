@@ -1,5 +1,5 @@
-//! Every filetest, and that every rule has one where it fires and one where it must not. `BLESS=1` writes
-//! what comes out as what is expected.
+//! Every filetest, that every rule has one where it fires and one where it must not, and that every file below
+//! `kernel` was lowered. `BLESS=1` writes what comes out as what is expected.
 
 use std::path::Path;
 
@@ -14,5 +14,12 @@ fn filetests() {
         let files = counts.rules.get(rule.name).map(Vec::as_slice).unwrap_or_default();
         assert!(files.contains(&true), "no filetest shows where {} fires", rule.name);
         assert!(files.contains(&false), "no filetest shows where {} must not fire", rule.name);
+    }
+    let kernels = tests::filetest::files(&root.join("kernel")).expect("the filetests of kernels can be read");
+    let kernels: Vec<String> = kernels.iter().filter_map(|p| Some(p.strip_prefix(&root).ok()?.display().to_string())).collect();
+    assert!(counts.lowered.keys().eq(&kernels), "below `kernel` stand {kernels:?}, but lowered were {:?}", counts.lowered.keys());
+    for level in x64::facts::LEVELS {
+        let name = level.facts.name;
+        assert!(counts.lowered.values().any(|&l| l == name), "no filetest lowers for {name}");
     }
 }
