@@ -110,7 +110,10 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
 
     // as many sums in flight as the epilogue leaves room for; where it leaves too little, they go to scratch first
     let widest = plan.most_columns(facts.vectors as usize);
-    let fitting = (6..=widest).rev().find(|&columns| plan.fits(columns, builder));
+    let fitting = (6..=widest).rev().find(|&columns| plan.fits(columns, None, builder));
+    if fitting.is_none() && !plan.fits(widest, Some(P(next)), builder) {
+        return false;
+    }
     let (most, scratch) = match fitting {
         Some(columns) => (columns.min(out_x), None),
         None => (widest.min(out_x), Some(P(next))),
@@ -317,11 +320,11 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Whether the epilogue finds registers behind a full tile.
-    fn fits(&self, columns: usize, builder: &Builder) -> bool {
+    /// Whether the epilogue finds registers behind a full tile, whose sums may go to scratch first.
+    fn fits(&self, columns: usize, scratch: Option<P>, builder: &Builder) -> bool {
         let mut pool = Pool::new(builder.facts);
         let weights: Vec<V> =
             if self.resident { (0..self.kernel.0 * self.kernel.1).filter_map(|_| pool.take()).collect() } else { Vec::new() };
-        self.tile(columns, self.lanes, &weights, None, pool, builder, &mut Writer::new()).is_ok()
+        self.tile(columns, self.lanes, &weights, scratch, pool, builder, &mut Writer::new()).is_ok()
     }
 }

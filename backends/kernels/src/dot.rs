@@ -408,7 +408,10 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     if emit.pitch.is_some() && !emit.columns.is_empty() {
         return columns_to_memory(product, builder);
     }
-    if !emit.epilogue_fits(shape) {
+    if !emit.epilogue_fits(shape, false) {
+        if !emit.epilogue_fits(shape, true) {
+            return false;
+        }
         emit.scratch = Some(P(next));
     }
     let all = product.n.div_ceil(lanes);
@@ -790,7 +793,7 @@ impl Emit<'_> {
                 }
             }
             let fits = self.epilogue(x_rows, vectors, last_lanes, &column, &mut pool, w, &|_, r, v| Param::Memory(spot(r, v)), rows);
-            fits.expect("all registers are free, and wider bodies go to the general path");
+            fits.expect("the epilogue was tried before");
         } else {
             self.epilogue(x_rows, vectors, last_lanes, &column, &mut pool, w, &|_, r, v| Param::Owned(sums[r][v]), rows)
                 .expect("the epilogue was tried before");
@@ -838,12 +841,16 @@ impl Emit<'_> {
         Ok(())
     }
 
-    /// Whether the epilogue finds registers behind a full tile.
-    fn epilogue_fits(&self, shape: Shape) -> bool {
+    /// Whether the epilogue finds registers behind a full tile: beside the sums, or once they are in scratch.
+    fn epilogue_fits(&self, shape: Shape, from_scratch: bool) -> bool {
         let mut pool = Pool::new(self.facts);
         let rows = shape.y * shape.x;
-        let sums: Vec<V> = (0..rows * shape.vectors).map(|_| pool.take().expect("the tile was chosen to fit")).collect();
-        let sum = |_: &mut Writer, r: usize, v: usize| Param::Owned(sums[r * shape.vectors + v]);
+        let kept = if from_scratch { 0 } else { rows * shape.vectors };
+        let sums: Vec<V> = (0..kept).map(|_| pool.take().expect("the tile was chosen to fit")).collect();
+        let sum = |_: &mut Writer, r: usize, v: usize| match from_scratch {
+            true => Param::Memory(at(C, 0)),
+            false => Param::Owned(sums[r * shape.vectors + v]),
+        };
         self.epilogue(shape.x, shape.vectors, self.lanes, &|_, _| 0, &mut pool, &mut Writer::new(), &sum, rows).is_ok()
     }
 

@@ -123,6 +123,21 @@ fn a_wide_epilogue_behind_every_tile() {
 }
 
 #[test]
+fn an_epilogue_wider_than_all_registers() {
+    // forty powers of the sum, all alive until they are added up from the last to the first
+    let powers: String = (1..40).map(|i| format!("t{i} = mul(t{}, a); ", i - 1)).collect();
+    let adds: String = (0..39).map(|i| format!("t{} = add(t{}, t{}); ", 40 + i, if i == 0 { 39 } else { 39 + i }, 38 - i)).collect();
+    let body = format!("{{ t0 = mul(a, 0.25); {powers}{adds}add(t78, a) }}");
+    let mut m = Model::new();
+    let (x, image) = (m.input(&[3, 2]), m.input(&[1, 4, 4, 5]));
+    let (w, kernel, each) = (m.constant(1, &[2, 9]), m.constant(2, &[3, 3, 5, 6]), m.constant(3, &[3, 3, 1, 5]));
+    let y = m.add(dot(&body), &[x, w]);
+    let z = m.add(conv(1, 1, 1, 1, &body.replace("0.25", "0.01")), &[image, kernel]);
+    let d = m.add(conv(1, 1, 1, 5, &body.replace("0.25", "0.01")), &[image, each]);
+    m.check(&[y, z, d]);
+}
+
+#[test]
 fn grouped_convolution_with_bias() {
     let mut m = Model::new();
     let x = m.input(&[2, 6, 5, 12]);
