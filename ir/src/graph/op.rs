@@ -187,54 +187,41 @@ words! {
     }
 }
 
+/// The epilogue of an operator, borrowed as the operator is.
+macro_rules! epilogue_of {
+    ($op:expr) => {
+        match $op {
+            Op::Dot { epilogue, .. }
+            | Op::Conv { epilogue, .. }
+            | Op::Window { epilogue, .. }
+            | Op::Reduce { epilogue, .. }
+            | Op::Norm { epilogue, .. } => Some(epilogue),
+            Op::Input { .. }
+            | Op::Const { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Expand { .. }
+            | Op::Gather { .. }
+            | Op::Map { .. }
+            | Op::ArgReduce { .. }
+            | Op::Cumulate { .. }
+            | Op::Softmax { .. }
+            | Op::Resize { .. } => None,
+        }
+    };
+}
+
 impl Op {
     /// The epilogue, for operators that have one. A map's body is not one.
     pub fn epilogue(&self) -> Option<&Body> {
-        match self {
-            Op::Dot { epilogue, .. }
-            | Op::Conv { epilogue, .. }
-            | Op::Window { epilogue, .. }
-            | Op::Reduce { epilogue, .. }
-            | Op::Norm { epilogue, .. } => Some(epilogue),
-            Op::Input { .. }
-            | Op::Const { .. }
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Concat { .. }
-            | Op::Expand { .. }
-            | Op::Gather { .. }
-            | Op::Map { .. }
-            | Op::ArgReduce { .. }
-            | Op::Cumulate { .. }
-            | Op::Softmax { .. }
-            | Op::Resize { .. } => None,
-        }
+        epilogue_of!(self)
     }
 
     pub fn epilogue_mut(&mut self) -> Option<&mut Body> {
-        match self {
-            Op::Dot { epilogue, .. }
-            | Op::Conv { epilogue, .. }
-            | Op::Window { epilogue, .. }
-            | Op::Reduce { epilogue, .. }
-            | Op::Norm { epilogue, .. } => Some(epilogue),
-            Op::Input { .. }
-            | Op::Const { .. }
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Concat { .. }
-            | Op::Expand { .. }
-            | Op::Gather { .. }
-            | Op::Map { .. }
-            | Op::ArgReduce { .. }
-            | Op::Cumulate { .. }
-            | Op::Softmax { .. }
-            | Op::Resize { .. } => None,
-        }
+        epilogue_of!(self)
     }
 
     /// Operands before those of the epilogue.
