@@ -21,6 +21,8 @@ fn the_examples_are_kernels() {
         menu: Menu { memory_operand: true, splat_operand: true, lane_operand: false, masks: false },
         caches: [1 << 15, 1 << 20, 1 << 22],
         accumulators: 8,
+        reach: i32::MAX,
+        unroll: 4,
     };
     let page = page();
     let examples: Vec<&str> = page.split("```kir\n").skip(1).map(|rest| rest.split("```").next().expect("a part")).collect();

@@ -865,8 +865,9 @@ impl Emit<'_> {
             return;
         }
         let run = self.product.run;
-        // short runs are written out; long ones in fours
-        let unroll = if run.count <= 8 { run.count } else { 4 };
+        // short runs are written out, where long ones are unrolled at all
+        let unroll = self.facts.unroll as usize;
+        let unroll = if run.count <= 2 * unroll { run.count } else { unroll };
         let (times, rest) = (run.count / unroll, run.count % unroll);
         w.repeat(times, |w| {
             for u in 0..unroll {

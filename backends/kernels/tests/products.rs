@@ -20,6 +20,8 @@ fn machine(vector_bytes: u32, vectors: u8, splat_operand: bool, fused: bool) -> 
         // one machine with next to no cache: rows in blocks, panels outside, fetched ahead
         caches: if vector_bytes == 32 { [1 << 10, 2 << 10, 4 << 10] } else { [32 << 10, 1 << 20, 2 << 20] },
         accumulators: 8,
+        reach: i32::MAX,
+        unroll: 4,
     }
 }
 

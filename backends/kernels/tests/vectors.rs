@@ -20,6 +20,8 @@ fn machine(vector_bytes: u32, vectors: u8, splat_operand: bool, fused: bool) -> 
         menu: Menu { memory_operand: vector_bytes > 16, splat_operand, lane_operand: false, masks: splat_operand },
         caches: [32 << 10, 1 << 20, 2 << 20],
         accumulators: 8,
+        reach: i32::MAX,
+        unroll: 4,
     }
 }
 

@@ -26,6 +26,8 @@ pub const X86_64_V3: Facts = Facts {
     menu: Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false },
     caches: [32 << 10, 256 << 10, 2 << 20],
     accumulators: 8,
+    reach: i32::MAX,
+    unroll: 4,
 };
 
 /// AVX-512 F, BW, CD, DQ, VL: Skylake-X of 2017, Zen 4 of 2022, and later.
@@ -39,4 +41,6 @@ pub const X86_64_V4: Facts = Facts {
     menu: Menu { memory_operand: true, splat_operand: true, lane_operand: false, masks: true },
     caches: [32 << 10, 1 << 20, 2 << 20],
     accumulators: 8,
+    reach: i32::MAX,
+    unroll: 4,
 };

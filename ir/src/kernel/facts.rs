@@ -20,6 +20,11 @@ pub struct Facts {
     pub caches: [u64; 3],
     /// Latency x throughput of the multiply-add: independent accumulators needed to saturate it.
     pub accumulators: u8,
+    /// Largest displacement in bytes that the address of a vector's load takes for free. Farther elements are
+    /// reached through pointers of their own.
+    pub reach: i32,
+    /// Steps of K in one turn of a product's loop.
+    pub unroll: u8,
 }
 
 /// What the native minimum and maximum do with NaN and zeros of two signs.

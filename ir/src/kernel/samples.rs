@@ -19,6 +19,8 @@ pub(crate) fn facts() -> Facts {
         menu: Menu { memory_operand: true, splat_operand: true, lane_operand: true, masks: true },
         caches: [1 << 15, 1 << 20, 1 << 22],
         accumulators: 8,
+        reach: i32::MAX,
+        unroll: 4,
     }
 }
 

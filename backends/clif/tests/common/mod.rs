@@ -23,6 +23,8 @@ pub const LEVEL: Facts = Facts {
     menu: Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false },
     caches: [32 << 10, 256 << 10, 2 << 20],
     accumulators: 10,
+    reach: i32::MAX,
+    unroll: 4,
 };
 
 /// Marsaglia's xorshift64*.

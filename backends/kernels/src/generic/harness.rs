@@ -36,6 +36,8 @@ pub fn machines() -> [Facts; 3] {
         menu,
         caches: [32 << 10, 256 << 10, 1 << 20],
         accumulators: 8,
+        reach: i32::MAX,
+        unroll: 4,
     };
     let wider = Facts { name: "wider", vector_bytes: 32, fused: true, ..plain.clone() };
     let menu = Menu { splat_operand: true, masks: true, ..menu };
