@@ -1,7 +1,7 @@
 //! Runs single kernels on this machine: compiles them into a shared object, loads it, and times calls.
 #![allow(unsafe_code)]
 
-use artifact::{Code, Machine};
+use artifact::{Code, Machine, System};
 use ir::kernel::tile::{Operand, P, Stmt, TileKernel, V};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -38,7 +38,7 @@ impl Loaded {
     /// Compiles a tile kernel for `facts` and loads it. Fault: the text says which step failed.
     pub fn tile(name: &str, kernel: &TileKernel, args: usize, facts: &Facts) -> Result<Loaded, String> {
         let symbol = x64::function(name, x64::compile(kernel, args, facts)).global();
-        let code = Code { machine: Machine::X86_64, symbols: vec![symbol] };
+        let code = Code { machine: Machine::X86_64, system: System::Linux, symbols: vec![symbol] };
         // the dynamic loader takes equal names for one library
         let soname = format!("maquette-bench-{}-{}.so", std::process::id(), LOADED.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(&soname);

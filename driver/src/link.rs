@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use artifact::{Code, Content, Description, Symbol, describe};
+use artifact::{Code, Content, Description, Symbol, System, describe};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use ir::program::Port;
 use ir::{Fault, Program};
@@ -63,7 +63,7 @@ pub fn link(programs: &[(&'static Level, Program)], options: &Options, watch: &d
         symbols.push(Symbol::constant(&weights_symbol, clif::WEIGHTS_ALIGN, pool.content()));
     }
     let mut description = describe(programs, options, if embed { 0 } else { pool.bytes });
-    let code = Code { machine, symbols };
+    let code = Code { machine, system: System::Linux, symbols };
     description.contents = describe::Contents::of(&code);
     let weights = (!embed).then(|| pool.content());
     Ok(Linked { description, symbols: code.symbols, weights, machine, target })
@@ -75,7 +75,7 @@ impl Linked {
         let d = &self.description;
         let mut symbols = self.symbols.clone();
         symbols.extend(artifact::descriptor(d, &format!("{}.run", d.name), &format!("{}.cpu", d.name), None)?);
-        Ok(Code { machine: self.machine, symbols })
+        Ok(Code { machine: self.machine, system: System::Linux, symbols })
     }
 
     /// A program that starts at [`START`] and speaks the protocol of docs/cli.md.
@@ -97,7 +97,7 @@ impl Linked {
         symbols.extend(clif::exe(&self.target, &exe).map_err(Error::from)?);
         let stubs = std::iter::once(x64::stubs::start()).chain(x64::stubs::system_calls());
         symbols.extend(stubs.map(|stub| x64::function(stub.name, stub.code)));
-        Ok(Code { machine: self.machine, symbols })
+        Ok(Code { machine: self.machine, system: System::Linux, symbols })
     }
 }
 

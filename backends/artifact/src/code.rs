@@ -7,17 +7,29 @@ use std::sync::Arc;
 
 use crate::Fault;
 
-/// The instruction set, and with it the page size and the relocation numbers.
+/// The instruction set, and with it the relocation numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
     X86_64,
     Aarch64,
 }
 
+/// What the code runs under, and with it the file format and the page size: ELF, or Mach-O for Apple's systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    Linux,
+    Android,
+    MacOs,
+    Ios,
+    /// Bare metal: no one to load a file, so that there are only objects and archives.
+    None,
+}
+
 /// Everything one target needs. The order of `symbols` is the order within each output section.
 #[derive(Clone, Debug)]
 pub struct Code {
     pub machine: Machine,
+    pub system: System,
     pub symbols: Vec<Symbol>,
 }
 
@@ -228,7 +240,7 @@ mod tests {
     use super::*;
 
     fn fault(machine: Machine, symbols: Vec<Symbol>) -> String {
-        Code { machine, symbols }.check().expect_err("this code breaks a law").to_string()
+        Code { machine, system: System::Linux, symbols }.check().expect_err("this code breaks a law").to_string()
     }
 
     fn pc32(offset: u32, symbol: &str) -> Relocation {
@@ -249,6 +261,9 @@ mod tests {
         assert!(fault(X86_64, vec![lazy]).contains("streamed"));
         let absolute = Relocation { kind: RelocationKind::Abs64, ..pc32(0, "a") };
         assert!(fault(X86_64, vec![f("a", vec![absolute])]).contains("does not belong"));
-        assert_eq!(Code { machine: X86_64, symbols: vec![f("a", vec![pc32(4, "a")])] }.check().expect("fine")["a"], 0);
+        assert_eq!(
+            Code { machine: X86_64, system: System::Linux, symbols: vec![f("a", vec![pc32(4, "a")])] }.check().expect("fine")["a"],
+            0
+        );
     }
 }

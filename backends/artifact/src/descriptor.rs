@@ -140,7 +140,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Machine};
+    use crate::{Code, Machine, System};
 
     #[test]
     fn symbols_stand_and_fall_with_their_use() {
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(names, ["net.text", "net.dims", "net_model"]);
         assert_eq!(symbols[2].content.size(), 128);
         symbols.extend(functions);
-        Code { machine: Machine::X86_64, symbols }.check().expect("keeps the laws");
+        Code { machine: Machine::X86_64, system: System::Linux, symbols }.check().expect("keeps the laws");
         assert!(descriptor(&d, "net.run", "net.cpu", Some("net.reset")).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Code to a file that runs as it is, without a linker: a Linux shared object or a static executable. It imports nothing, and
+//! Code to a file that runs as it is, without a linker: a shared object or a static executable for Linux or Android. It imports nothing, and
 //! once it is loaded none of its pages is writable.
 //!
 //! Segments follow each other in the file without padding and in memory on pages of their own: an address and its file offset
@@ -8,7 +8,7 @@ use std::io::Write;
 
 use crate::elf::*;
 use crate::out::Out;
-use crate::{Binding, Code, Fault, Machine, RelocationKind, Section};
+use crate::{Binding, Code, Fault, Machine, RelocationKind, Section, System};
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
@@ -19,7 +19,7 @@ const W: u32 = 2;
 const X: u32 = 1;
 
 /// Writes a shared object named `soname` (e.g. `libdigits.so`) that exports the global symbols. Returns its bytes.
-/// Fault: code that breaks a law, or a distance over 2 GB (x86-64), 4 GB (ARM64).
+/// Fault: code that breaks a law or is for a system that is neither, or a distance over 2 GB (x86-64), 4 GB (ARM64).
 pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u64, Fault> {
     let mut file = ElfFile::new(code, ET_DYN)?;
     let exports = Exports::new(code, soname);
@@ -46,7 +46,7 @@ pub fn shared_object(code: &Code, soname: &str, out: &mut dyn Write) -> Result<u
     file.add_symbols(false);
     file.add_part_names();
 
-    place(&mut file, 0, &[R, R | X, R | W], 3);
+    place(&mut file, 0, &[R, R | X, R | W], 3)?;
     // All of the writable segment becomes read-only after relocation.
     let Segment { offset, address, file_bytes, memory_bytes, .. } = file.segments[2];
     let dynamic = file.part(".dynamic");
@@ -91,7 +91,7 @@ pub fn executable(code: &Code, entry: &str, out: &mut dyn Write) -> Result<u64, 
     }
     file.add_symbols(false);
     file.add_part_names();
-    place(&mut file, 0x40_0000, &[R, R | X], 1);
+    place(&mut file, 0x40_0000, &[R, R | X], 1)?;
     let stack = Segment { kind: PT_GNU_STACK, flags: R | W, offset: 0, address: 0, file_bytes: 0, memory_bytes: 0, align: 16 };
     file.segments.push(stack);
     file.entry = file.address(start);
@@ -105,11 +105,14 @@ fn finish(file: &ElfFile, out: &mut dyn Write) -> Result<u64, Fault> {
     out.finish()
 }
 
-/// The largest page that a kernel of this machine uses. ARM64 kernels come with 4, 16 and 64 KB.
-fn page(machine: Machine) -> u64 {
-    match machine {
-        Machine::X86_64 => 4 << 10,
-        Machine::Aarch64 => 64 << 10,
+/// The largest page that a kernel of this machine and system uses. Linux on ARM64 comes with 4, 16 and 64 KB, Android with 4
+/// and 16 on any machine. Fault: a system whose images are another linker's work.
+fn page(machine: Machine, system: System) -> Result<u64, Fault> {
+    match (system, machine) {
+        (System::Linux, Machine::X86_64) => Ok(4 << 10),
+        (System::Linux, Machine::Aarch64) => Ok(64 << 10),
+        (System::Android, _) => Ok(16 << 10),
+        (System::MacOs | System::Ios | System::None, _) => Err(Fault::Code(format!("no image for {machine:?} on {system:?}"))),
     }
 }
 
@@ -121,8 +124,8 @@ fn rights(part: &Part) -> Option<u32> {
 
 /// Chooses offsets and addresses of all parts, which lie in the order of `loads`, and makes these segments. Zeros at the end of
 /// one fill its last page. The first one also holds the headers; `more` segments are still to come.
-fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
-    let page = page(file.code.machine);
+fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) -> Result<(), Fault> {
+    let page = page(file.code.machine, file.code.system)?;
     let mut offset = HEADER_BYTES + SEGMENT_BYTES * (loads.len() + more) as u64;
     let mut end = base;
     for (i, flags) in loads.iter().enumerate() {
@@ -153,6 +156,7 @@ fn place(file: &mut ElfFile, base: u64, loads: &[u32], more: usize) {
             offset += file.file_size(&file.parts[p]);
         }
     }
+    Ok(())
 }
 
 /// Relocations that need the load address.

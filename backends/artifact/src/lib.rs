@@ -12,13 +12,14 @@ mod header;
 mod image;
 mod json;
 mod layout;
+mod macho;
 mod name;
 mod object;
 mod out;
 mod relocate;
 
 pub use archive::archive;
-pub use code::{Binding, Code, Content, Machine, Relocation, RelocationKind, Section, Stream, Symbol};
+pub use code::{Binding, Code, Content, Machine, Relocation, RelocationKind, Section, Stream, Symbol, System};
 pub use describe::Description;
 pub use descriptor::descriptor;
 pub use fault::Fault;

@@ -6,20 +6,51 @@ use std::io::Write;
 use crate::elf::{Body, ET_REL, ElfFile, HEADER_BYTES, Part, RELA_BYTES, longs};
 use crate::elf::{SHF_EXECINSTR, SHF_INFO_LINK, SHF_WRITE, SHT_PROGBITS, SHT_RELA};
 use crate::layout::slot;
+use crate::macho::MachFile;
 use crate::out::Out;
-use crate::{Code, Fault, Machine, Relocation, RelocationKind, Section, Symbol};
+use crate::{Code, Fault, Machine, Relocation, RelocationKind, Section, Symbol, System};
 
-/// Writes an ELF64 object with `.text .rodata .data.rel.ro .note.GNU-stack`. Returns its bytes.
+/// Writes an ELF64 object with `.text .rodata .data.rel.ro .note.GNU-stack`, or for Apple's systems a Mach-O one with
+/// `__TEXT,__text __TEXT,__const __DATA,__const`. Returns its bytes.
 /// Fault: code that breaks a law, or more than a linker can bridge (2 GB on x86-64, 4 GB on ARM64).
 pub fn object(code: &Code, out: &mut dyn Write) -> Result<u64, Fault> {
-    let file = plan(code)?;
+    let file = Object::plan(code)?;
     let mut out = Out::new(out);
     file.write(&mut out)?;
     out.finish()
 }
 
-/// The object with all offsets chosen, so that its size is known before it is written.
-pub(crate) fn plan(code: &Code) -> Result<ElfFile<'_>, Fault> {
+/// An object with all offsets chosen, so that its size is known before it is written.
+pub(crate) enum Object<'a> {
+    Elf(ElfFile<'a>),
+    MachO(MachFile<'a>),
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn plan(code: &'a Code) -> Result<Object<'a>, Fault> {
+        match code.system {
+            System::Linux | System::Android | System::None => elf(code).map(Object::Elf),
+            System::MacOs | System::Ios => MachFile::new(code).map(Object::MachO),
+        }
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Object::Elf(file) => file.bytes(),
+            Object::MachO(file) => file.bytes(),
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Out) -> Result<(), Fault> {
+        match self {
+            Object::Elf(file) => file.write(out),
+            Object::MachO(file) => file.write(out),
+        }
+    }
+}
+
+fn elf(code: &Code) -> Result<ElfFile<'_>, Fault> {
     let mut file = ElfFile::new(code, ET_REL)?;
     let (bytes, reach) = (Section::ALL.iter().map(|s| file.layout.size(*s)).sum::<u64>(), reach(code.machine));
     if bytes > reach {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use artifact::describe::{Contents, Description, Dim, Quantization, Symbol as Named, Tensor};
-use artifact::{Code, Content, Machine, RelocationKind, Symbol};
+use artifact::{Code, Content, Machine, RelocationKind, Symbol, System};
 use common::*;
 
 fn tensor(name: &str, dtype: i32, dims: &[i64], element: u64) -> Tensor {
@@ -48,7 +48,7 @@ fn code(description: &Description) -> Code {
         Symbol::constant(&bias, 4, Content::Bytes(1.5f32.to_le_bytes().to_vec())),
     ];
     symbols.extend(artifact::descriptor(description, &run, &cpu, None).expect("it is consistent"));
-    Code { machine: Machine::X86_64, symbols }
+    Code { machine: Machine::X86_64, system: System::Linux, symbols }
 }
 
 const C99: &[&str] = &[
@@ -210,7 +210,7 @@ fn descriptor_has_the_layout_of_the_interface() {
     let functions = ["net.run", "net.cpu", "net.reset"];
     let mut symbols: Vec<Symbol> = functions.iter().map(|f| Symbol::function(*f, 16, vec![0xb8, 1, 0, 0, 0, 0xc3], vec![])).collect();
     symbols.extend(artifact::descriptor(&d, functions[0], functions[1], Some(functions[2])).expect("it is consistent"));
-    let code = Code { machine: Machine::X86_64, symbols };
+    let code = Code { machine: Machine::X86_64, system: System::Linux, symbols };
     artifact::object(&code, &mut file(&dir.join("net.o"))).expect("an object");
     write_header(&dir, &d);
     std::fs::write(dir.join("main.c"), LAYOUT).expect("the folder is ours");

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use artifact::{Code, Content, Machine, Relocation, RelocationKind, Symbol};
+use artifact::{Code, Content, Machine, Relocation, RelocationKind, Symbol, System};
 
 /// A fresh folder of this test.
 pub fn folder(test: &str) -> PathBuf {
@@ -70,6 +70,7 @@ pub fn x86() -> Code {
     let rodata = |name: &str, align, bytes: &[u8]| Symbol::constant(name, align, Content::Bytes(bytes.to_vec()));
     let code = Code {
         machine: Machine::X86_64,
+        system: System::Linux,
         symbols: vec![
             // call step; ret
             Symbol::function("answer", 16, vec![0xe8, 0, 0, 0, 0, 0xc3], vec![relocation(1, X86Pc32, "step", -4)]).global(),
@@ -107,6 +108,7 @@ pub fn aarch64_program() -> Code {
     let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
     let code = Code {
         machine: Machine::Aarch64,
+        system: System::Linux,
         symbols: vec![
             // bl answer; mov x8, 93; svc 0
             Symbol::function(

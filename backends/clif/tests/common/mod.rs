@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use artifact::{Code, Machine, Symbol};
+use artifact::{Code, Machine, Symbol, System};
 use ir::kernel::Facts;
 use ir::kernel::facts::{Menu, MinMax};
 
@@ -106,7 +106,7 @@ pub fn program(test: &str, objects: Vec<Vec<Symbol>>, source: &str) -> PathBuf {
     for (i, symbols) in objects.into_iter().enumerate() {
         let object = folder.join(format!("code{i}.o"));
         let mut file = std::fs::File::create(&object).expect("the folder is ours");
-        artifact::object(&Code { machine: Machine::X86_64, symbols }, &mut file).expect("the code keeps the laws");
+        artifact::object(&Code { machine: Machine::X86_64, system: System::Linux, symbols }, &mut file).expect("the code keeps the laws");
         cc.arg(object);
     }
     let output = cc.output().expect("cc is there");

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use artifact::{Code, Machine, Symbol};
+use artifact::{Code, Machine, Symbol, System};
 use x64::stubs::cpu;
 
 /// A fresh folder of this test.
@@ -57,7 +57,7 @@ pub fn succeed(command: &mut Command) -> Output {
 pub fn object(folder: &Path, symbols: Vec<Symbol>) -> PathBuf {
     let path = folder.join("code.o");
     let mut file = std::fs::File::create(&path).expect("the folder is ours");
-    artifact::object(&Code { machine: Machine::X86_64, symbols }, &mut file).expect("well-formed code");
+    artifact::object(&Code { machine: Machine::X86_64, system: System::Linux, symbols }, &mut file).expect("well-formed code");
     path
 }
 
