@@ -43,6 +43,23 @@ static inline const char *maquette_status_text(int32_t status)
     }
 }
 
+/* Bits of the word in maquette_call.cpu, which cpu() of a model returns. */
+#define MAQUETTE_CPU_KNOWN UINT64_C(1)              /* always set */
+#define MAQUETTE_CPU_X86_64_V3 UINT64_C(2)          /* AVX2, FMA, BMI, F16C; the system saves ymm */
+#define MAQUETTE_CPU_X86_64_V4 UINT64_C(4)          /* and AVX-512 F BW CD DQ VL; the system saves zmm */
+#define MAQUETTE_CPU_X86_64_V4_VNNI UINT64_C(8)     /* and AVX512_VNNI */
+#define MAQUETTE_CPU_X86_64_V4_VBMI UINT64_C(16)    /* x86-64-v4 and AVX512_VBMI */
+#define MAQUETTE_CPU_ARMV8 UINT64_C(2)              /* NEON */
+#define MAQUETTE_CPU_ARMV8_DOTPROD UINT64_C(4)      /* sdot, udot */
+#define MAQUETTE_CPU_ARMV8_I8MM UINT64_C(8)         /* smmla */
+
+/* The word on ARM64 under Linux and Android, without asking the model: from getauxval(AT_HWCAP) and getauxval(AT_HWCAP2)
+   of <sys/auxv.h>, as variables. */
+#define MAQUETTE_CPU_FROM_HWCAP(hwcap, hwcap2) \
+    (MAQUETTE_CPU_KNOWN | (((hwcap) >> 1 & 1u) != 0 ? MAQUETTE_CPU_ARMV8 : 0u) | \
+     (((hwcap) >> 20 & 1u) != 0 ? MAQUETTE_CPU_ARMV8_DOTPROD : 0u) | \
+     (((hwcap2) >> 13 & 1u) != 0 ? MAQUETTE_CPU_ARMV8_I8MM : 0u))
+
 /* An input or output. */
 typedef struct maquette_tensor {
     const char *name;          /* as in the ONNX model, UTF-8 */

@@ -117,6 +117,11 @@ int main(void)
     printf("%s %.1f ", maquette_status_text(status), y[0]);
     status = second_run_on(y, y, arena, second_model.cpu());
     printf("%s %.1f %s\n", maquette_status_text(status), y[0], maquette_status_text(99));
+    const unsigned long words[][2] = { { 2, 0 }, { 2ul | 1ul << 20, 0 }, { 2ul | 1ul << 20, 1ul << 13 }, { ~0ul & ~(1ul << 20), 0 } };
+    const uint64_t expected[] = { 3, 7, 15, 3 };
+    for (int i = 0; i < 4; i++)
+        if (MAQUETTE_CPU_FROM_HWCAP(words[i][0], words[i][1]) != expected[i])
+            return 3;
     return strcmp(first_model.name, "first") | strcmp(second_model.inputs[0].name, "x");
 }
 "#;
@@ -334,17 +339,29 @@ fn documented_caller_compiles() {
     write_header(&dir, &d);
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/abi.md")).expect("docs/abi.md");
     let blocks: Vec<&str> = page.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2, "one for each way to call");
+    assert_eq!(blocks.len(), 4, "two ways to call, two ways to say what the CPU is");
     let second = "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <stdlib.h>\n#include \"digits.h\"\n\
         size_t round_up(uint64_t n, uint64_t to);\n\
         void pool_for(void *p, int64_t n, void (*task)(void *c, int64_t i, int64_t worker), void *c);\n\
         int32_t use(void *library, void *pool, float *image, float *probabilities);\n\
         int32_t use(void *library, void *pool, float *image, float *probabilities)\n{\n";
     let second = format!("{second}{}return status;\n}}\n", blocks[1].replace("sizeof image", "4"));
+    let word = |body: &str| {
+        format!(
+            "#include \"digits.h\"\nunsigned long getauxval(int);\nenum {{ AT_HWCAP, AT_HWCAP2 }};\n\
+             int sysctlbyname(const char *, void *, size_t *, void *, size_t);\n\
+             uint64_t word(const maquette_model *model);\nuint64_t word(const maquette_model *model)\n{{\n\
+             maquette_call call;\n(void)model;\n{body}return call.cpu;\n}}\n"
+        )
+    };
+    std::fs::write(dir.join("third.c"), word(blocks[2])).expect("the folder is ours");
+    std::fs::write(dir.join("fourth.c"), word(blocks[3])).expect("the folder is ours");
     std::fs::write(dir.join("first.c"), blocks[0]).expect("the folder is ours");
     std::fs::write(dir.join("second.c"), second).expect("the folder is ours");
     if have("cc", test) {
-        printed(Command::new("cc").args(C99).args(["-c", "first.c"]).current_dir(&dir));
+        for file in ["first.c", "third.c", "fourth.c"] {
+            printed(Command::new("cc").args(C99).args(["-c", file]).current_dir(&dir));
+        }
         let newer = ["-std=c11", "-Wno-missing-field-initializers", "-c", "second.c"];
         printed(Command::new("cc").args(C99).args(newer).current_dir(&dir));
     }
