@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use artifact::{Code, Content, Description, Symbol, System, describe};
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::Port;
+use ir::program::{Pool, Port, WEIGHTS_ALIGN};
 use ir::{Fault, Program};
 
 use crate::compile::{COMPILER, Options, Watch, Weights};
@@ -40,7 +40,7 @@ pub fn link(programs: &[(&'static Level, Program)], options: &Options, watch: &d
         return Err(faults.into());
     }
 
-    let pool = clif::Pool::new(programs.iter().map(|(_, p)| p));
+    let pool = Pool::new(programs.iter().map(|(_, p)| p));
     let levels: Vec<clif::Level> = programs
         .iter()
         .zip(names.iter().zip(&pool.offsets))
@@ -60,13 +60,19 @@ pub fn link(programs: &[(&'static Level, Program)], options: &Options, watch: &d
     symbols.push(x64::function(&cpu_symbol, cpu.code));
     symbols.extend(clif::entry(&target, &entry).map_err(Error::from)?);
     if embed {
-        symbols.push(Symbol::constant(&weights_symbol, clif::WEIGHTS_ALIGN, pool.content()));
+        symbols.push(Symbol::constant(&weights_symbol, WEIGHTS_ALIGN, content(&pool)));
     }
     let mut description = describe(programs, options, if embed { 0 } else { pool.bytes });
     let code = Code { machine, system: System::Linux, symbols };
     description.contents = describe::Contents::of(&code);
-    let weights = (!embed).then(|| pool.content());
+    let weights = (!embed).then(|| content(&pool));
     Ok(Linked { description, symbols: code.symbols, weights, machine, target })
+}
+
+/// The constants as the content of a symbol or a file, packed when they are written.
+fn content(pool: &Pool) -> Content {
+    let pool = pool.clone();
+    Content::lazy(pool.bytes, move |out| pool.write(out))
 }
 
 impl Linked {

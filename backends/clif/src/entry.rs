@@ -10,11 +10,11 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use ir::Program;
 use ir::fault::Fault;
+use ir::program::WEIGHTS_ALIGN;
 
 use crate::Target;
 use crate::function::{Body, I32, I64, function};
 use crate::steps::{CALLS, STEP, steps};
-use crate::weights::WEIGHTS_ALIGN;
 
 /// A model to enter.
 #[derive(Clone, Debug)]

@@ -11,10 +11,8 @@ mod half;
 mod scalar;
 mod steps;
 mod target;
-mod weights;
 
 pub use entry::{Entry, Level, Memory, Weights, entry};
 pub use exe::{Exe, exe};
 pub use scalar::scalar_kernel;
 pub use target::Target;
-pub use weights::{Pool, WEIGHTS_ALIGN};

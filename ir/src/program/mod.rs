@@ -1,12 +1,14 @@
 //! Program: kernels, the calls in order, the places of all memory in the arena, and the packed constants.
 //! It is what a backend reads; it names no operator and no machine.
 
+pub mod pool;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod text;
 pub mod verify;
 
+pub use pool::{Pool, WEIGHTS_ALIGN};
 pub use run::run;
 pub use verify::verify;
 

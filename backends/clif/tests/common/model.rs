@@ -2,10 +2,10 @@
 //! `z = index + 1` where every index must be below 40, else status 4.
 
 use artifact::{Content, Symbol};
-use clif::{Entry, Level, Memory, Pool, Target, Weights};
+use clif::{Entry, Level, Memory, Target, Weights};
 use ir::kernel::scalar::{Binary, Expr, ScalarKernel, Stmt, Ty, Value};
 use ir::kernel::{Access, Arg, Kernel, KernelBody};
-use ir::program::{Address, Call, Packed, Part, Port, Program, Step};
+use ir::program::{Address, Call, Packed, Part, Pool, Port, Program, Step, WEIGHTS_ALIGN};
 use ir::tensor::{Dtype, Type};
 
 use super::LEVEL;
@@ -127,11 +127,11 @@ pub fn symbols(name: &str, cpu: &str, weights_in_file: bool, free_symbols: &[(i6
     let place = format!("{name}.weights");
     let level = |i: usize, name, mask| Level { program: &programs[i], name, mask, kernels: &names, constants: &pool.offsets[i] };
     let levels = [level(0, "x86-64-v3", 0b011), level(1, "x86-64-v4", 0b101)];
-    let weights = if weights_in_file { Weights::Caller } else { Weights::Symbol(&place) };
-    let entry = Entry { name, cpu, levels: &levels, weights, free_symbols };
+    let from = if weights_in_file { Weights::Caller } else { Weights::Symbol(&place) };
+    let entry = Entry { name, cpu, levels: &levels, weights: from, free_symbols };
     symbols.extend(clif::entry(&target, &entry).expect("small enough"));
     if !weights_in_file {
-        symbols.push(Symbol::constant(&place, clif::WEIGHTS_ALIGN, pool.content()));
+        symbols.push(Symbol::constant(&place, WEIGHTS_ALIGN, Content::Bytes(weights(&pool))));
     }
     (symbols, Memory::of(&programs), pool)
 }
@@ -139,9 +139,6 @@ pub fn symbols(name: &str, cpu: &str, weights_in_file: bool, free_symbols: &[(i6
 /// The bytes of the weights.
 pub fn weights(pool: &Pool) -> Vec<u8> {
     let mut all = Vec::new();
-    match pool.content() {
-        Content::Bytes(bytes) => all = bytes,
-        Content::Lazy { write, .. } => write(&mut |bytes| all.extend_from_slice(bytes)),
-    }
+    pool.write(&mut |bytes| all.extend_from_slice(bytes));
     all
 }

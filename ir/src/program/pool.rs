@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 
-use artifact::Content;
-use ir::program::{Packed, Program};
+use super::{Packed, Program};
 
 /// The block's alignment in bytes; the caller of a model aligns weights that come from a file to it.
 pub const WEIGHTS_ALIGN: u32 = 64;
@@ -70,12 +69,6 @@ impl Pool {
             at = offset + packed.bytes();
         }
     }
-
-    /// The block as the content of a symbol or file, packed when it is written.
-    pub fn content(&self) -> Content {
-        let pool = self.clone();
-        Content::lazy(self.bytes, move |out| pool.write(out))
-    }
 }
 
 /// 128 bits that tell constants of one size apart.
@@ -89,7 +82,7 @@ fn fingerprint(packed: &Packed) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ir::program::Part;
+    use crate::program::Part;
 
     #[test]
     fn levels_share_large_constants() {
