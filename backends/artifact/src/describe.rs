@@ -108,40 +108,42 @@ pub(crate) struct Element {
     pub name: &'static str,
     /// What the wrapper's pointer points to.
     pub c: &'static str,
+    /// The view on it in JavaScript.
+    pub js: &'static str,
     pub bytes: u64,
     /// Said where the C type does not say it.
     pub note: &'static str,
 }
 
-const fn row(dtype: i32, name: &'static str, c: &'static str, bytes: u64, note: &'static str) -> Element {
-    Element { dtype, name, c, bytes, note }
+const fn row(dtype: i32, name: &'static str, c: &'static str, js: &'static str, bytes: u64, note: &'static str) -> Element {
+    Element { dtype, name, c, js, bytes, note }
 }
 
 /// All element types that can cross the boundary, after onnx.proto of ONNX 1.20.
 const ELEMENTS: &[Element] = &[
-    row(1, "float32", "float", 4, ""),
-    row(2, "uint8", "uint8_t", 1, ""),
-    row(3, "int8", "int8_t", 1, ""),
-    row(4, "uint16", "uint16_t", 2, ""),
-    row(5, "int16", "int16_t", 2, ""),
-    row(6, "int32", "int32_t", 4, ""),
-    row(7, "int64", "int64_t", 8, ""),
-    row(9, "bool", "uint8_t", 1, "0 or 1"),
-    row(10, "float16", "uint16_t", 2, "the bits of an IEEE half"),
-    row(11, "float64", "double", 8, ""),
-    row(12, "uint32", "uint32_t", 4, ""),
-    row(13, "uint64", "uint64_t", 8, ""),
-    row(16, "bfloat16", "uint16_t", 2, "the upper half of a float's bits"),
-    row(17, "float8e4m3fn", "uint8_t", 1, "bits"),
-    row(18, "float8e4m3fnuz", "uint8_t", 1, "bits"),
-    row(19, "float8e5m2", "uint8_t", 1, "bits"),
-    row(20, "float8e5m2fnuz", "uint8_t", 1, "bits"),
-    row(21, "uint4", "uint8_t", 1, "one value per byte"),
-    row(22, "int4", "int8_t", 1, "one value per byte"),
-    row(23, "float4e2m1", "uint8_t", 1, "bits, one value per byte"),
-    row(24, "float8e8m0", "uint8_t", 1, "bits"),
-    row(25, "uint2", "uint8_t", 1, "one value per byte"),
-    row(26, "int2", "int8_t", 1, "one value per byte"),
+    row(1, "float32", "float", "Float32Array", 4, ""),
+    row(2, "uint8", "uint8_t", "Uint8Array", 1, ""),
+    row(3, "int8", "int8_t", "Int8Array", 1, ""),
+    row(4, "uint16", "uint16_t", "Uint16Array", 2, ""),
+    row(5, "int16", "int16_t", "Int16Array", 2, ""),
+    row(6, "int32", "int32_t", "Int32Array", 4, ""),
+    row(7, "int64", "int64_t", "BigInt64Array", 8, ""),
+    row(9, "bool", "uint8_t", "Uint8Array", 1, "0 or 1"),
+    row(10, "float16", "uint16_t", "Uint16Array", 2, "the bits of an IEEE half"),
+    row(11, "float64", "double", "Float64Array", 8, ""),
+    row(12, "uint32", "uint32_t", "Uint32Array", 4, ""),
+    row(13, "uint64", "uint64_t", "BigUint64Array", 8, ""),
+    row(16, "bfloat16", "uint16_t", "Uint16Array", 2, "the upper half of a float's bits"),
+    row(17, "float8e4m3fn", "uint8_t", "Uint8Array", 1, "bits"),
+    row(18, "float8e4m3fnuz", "uint8_t", "Uint8Array", 1, "bits"),
+    row(19, "float8e5m2", "uint8_t", "Uint8Array", 1, "bits"),
+    row(20, "float8e5m2fnuz", "uint8_t", "Uint8Array", 1, "bits"),
+    row(21, "uint4", "uint8_t", "Uint8Array", 1, "one value per byte"),
+    row(22, "int4", "int8_t", "Int8Array", 1, "one value per byte"),
+    row(23, "float4e2m1", "uint8_t", "Uint8Array", 1, "bits, one value per byte"),
+    row(24, "float8e8m0", "uint8_t", "Uint8Array", 1, "bits"),
+    row(25, "uint2", "uint8_t", "Uint8Array", 1, "one value per byte"),
+    row(26, "int2", "int8_t", "Int8Array", 1, "one value per byte"),
 ];
 
 impl Tensor {

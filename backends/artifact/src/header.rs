@@ -130,8 +130,8 @@ fn element(tensor: &Tensor) -> (&'static str, String) {
     (element.c, note)
 }
 
-/// `float32 [batch <= 8, 10]`.
-fn shape(d: &Description, tensor: &Tensor) -> String {
+/// `float32 [batch <= 8, 10]`, fit for a comment.
+pub(crate) fn shape(d: &Description, tensor: &Tensor) -> String {
     let dims = tensor.dims.iter().map(|dim| match dim.symbol {
         Some(symbol) => format!("{} <= {}", for_comment(&d.symbols[symbol as usize].name), dim.bound),
         None => dim.bound.to_string(),

@@ -9,27 +9,9 @@ use crate::describe::{ABI, Description, Quantization, Tensor};
 /// The text of `NAME.json`, with a newline at its end. Fault: a description that contradicts itself.
 pub fn json(description: &Description) -> Result<String, Fault> {
     let d = description;
-    d.check()?;
-    let list = |items: Vec<String>| match items.is_empty() {
-        true => "[]".to_owned(),
-        false => format!("[\n    {}\n  ]", items.join(",\n    ")),
-    };
-    let tensors = |all: &[Tensor]| all.iter().map(tensor).collect::<Result<Vec<_>, _>>().map(list);
-    let symbols = d.symbols.iter().enumerate().map(|(i, s)| {
-        let (name, free) = (text(&s.name), i < d.free_symbols);
-        format!("{{\"name\": {name}, \"min\": {}, \"max\": {}, \"free\": {free}}}", s.min, s.max)
-    });
     let kernels = d.contents.kernels.iter().map(|(name, bytes)| format!("{{\"name\": {}, \"bytes\": {bytes}}}", text(name)));
-    let levels: Vec<String> = d.levels.iter().map(|level| text(level)).collect();
-    let fields = [
-        ("abi", ABI.to_string()),
-        ("name", text(&d.name)),
-        ("target", text(&d.target)),
-        ("levels", format!("[{}]", levels.join(", "))),
-        ("compiler", text(&d.compiler)),
-        ("inputs", tensors(&d.inputs)?),
-        ("outputs", tensors(&d.outputs)?),
-        ("symbols", list(symbols.collect())),
+    let mut fields = interface(d)?;
+    fields.extend([
         ("arena_bytes", d.arena_bytes.to_string()),
         ("arena_align", d.arena_align.to_string()),
         ("worker_bytes", d.worker_bytes.to_string()),
@@ -38,8 +20,38 @@ pub fn json(description: &Description) -> Result<String, Fault> {
         ("code_bytes", d.contents.code_bytes.to_string()),
         ("constant_bytes", d.contents.constant_bytes.to_string()),
         ("kernels", list(kernels.collect())),
-    ];
-    Ok(format!("{{\n{}\n}}\n", fields.map(|(name, value)| format!("  \"{name}\": {value}")).join(",\n")))
+    ]);
+    Ok(object(&fields) + "\n")
+}
+
+pub(crate) fn object(fields: &[(&str, String)]) -> String {
+    format!("{{\n{}\n}}", fields.iter().map(|(name, value)| format!("  \"{name}\": {value}")).collect::<Vec<_>>().join(",\n"))
+}
+
+fn list(items: Vec<String>) -> String {
+    if items.is_empty() { "[]".to_owned() } else { format!("[\n    {}\n  ]", items.join(",\n    ")) }
+}
+
+/// What goes in and out and under which name, as fields of an object. Fault: a description that contradicts itself.
+pub(crate) fn interface(description: &Description) -> Result<Vec<(&'static str, String)>, Fault> {
+    let d = description;
+    d.check()?;
+    let tensors = |all: &[Tensor]| all.iter().map(tensor).collect::<Result<Vec<_>, _>>().map(list);
+    let symbols = d.symbols.iter().enumerate().map(|(i, s)| {
+        let (name, free) = (text(&s.name), i < d.free_symbols);
+        format!("{{\"name\": {name}, \"min\": {}, \"max\": {}, \"free\": {free}}}", s.min, s.max)
+    });
+    let levels: Vec<String> = d.levels.iter().map(|level| text(level)).collect();
+    Ok(vec![
+        ("abi", ABI.to_string()),
+        ("name", text(&d.name)),
+        ("target", text(&d.target)),
+        ("levels", format!("[{}]", levels.join(", "))),
+        ("compiler", text(&d.compiler)),
+        ("inputs", tensors(&d.inputs)?),
+        ("outputs", tensors(&d.outputs)?),
+        ("symbols", list(symbols.collect())),
+    ])
 }
 
 fn tensor(tensor: &Tensor) -> Result<String, Fault> {
@@ -61,7 +73,8 @@ fn tensor(tensor: &Tensor) -> Result<String, Fault> {
 
 const INFALLIBLE: &str = "a String takes all that is written";
 
-fn text(text: &str) -> String {
+/// A text in quotes: plain ASCII, and a literal of JSON, JavaScript and TypeScript alike.
+pub(crate) fn text(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -1,4 +1,4 @@
-//! Code to files: object, archive, shared object, executable, C header, JSON. Every writer is a function from [`Code`] or
+//! Code to files: object, archive, shared object, executable, C header, JSON, JavaScript. Every writer is a function from [`Code`] or
 //! [`Description`] to bytes in the order of the file; the same input gives the same bytes. Nothing here knows tensors'
 //! values, kernels, the graph, paths or clocks, and no linker is called.
 
@@ -17,6 +17,7 @@ mod name;
 mod object;
 mod out;
 mod relocate;
+pub mod web;
 
 pub use archive::archive;
 pub use code::{Binding, Code, Content, Machine, Relocation, RelocationKind, Section, Stream, Symbol, System};
