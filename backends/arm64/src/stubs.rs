@@ -1,6 +1,8 @@
 //! Leaf functions that no kernel language can say: what the CPU offers, the first instructions of a program, system calls of
 //! Linux. AAPCS64 calling convention; each is position independent. Knows no model.
 
+use artifact::System;
+
 use crate::encode::{Assembler, Code, Condition, Gpr, Place, Slot, SystemRegister};
 
 /// A function by name.
@@ -25,9 +27,21 @@ const RESULT: Gpr = Gpr::x(0);
 const LEFT: Gpr = Gpr::x(9);
 const OTHER: Gpr = Gpr::x(10);
 
-/// `uint64_t maquette_cpu(void)`: the bits of [`cpu`], from the registers that describe the processor. Only a system may read these;
-/// Linux since 4.11, and with it Android, reads them for the program that tries.
-pub fn cpu_of_registers() -> Stub {
+/// `uint64_t maquette_cpu(void)`: the bits of [`cpu`], as `system` lets a library find them. `told`: what the one who compiles says of
+/// a machine without a system.
+pub fn cpu(system: System, told: u64) -> Stub {
+    match system {
+        System::Linux | System::Android => cpu_of_registers(),
+        // all that there are
+        System::MacOs => cpu_as_told(cpu::KNOWN | cpu::NEON | cpu::DOTPROD),
+        System::Ios => cpu_as_told(cpu::KNOWN | cpu::NEON),
+        System::None => cpu_as_told(cpu::KNOWN | cpu::NEON | told),
+    }
+}
+
+/// From the registers that describe the processor. Only a system may read these; Linux since 4.11, and with it Android, reads them
+/// for the program that tries.
+fn cpu_of_registers() -> Stub {
     let mut asm = Assembler::new();
     asm.load_immediate(RESULT, (cpu::KNOWN | cpu::NEON) as i64);
     for (register, low, bit) in [(SystemRegister::Isar0, 44, cpu::DOTPROD), (SystemRegister::Isar1, 52, cpu::I8MM)] {
@@ -42,8 +56,8 @@ pub fn cpu_of_registers() -> Stub {
     Stub { name: "maquette_cpu", code: asm.finish() }
 }
 
-/// `uint64_t maquette_cpu(void)`: always `word`, where there is nobody to ask.
-pub fn cpu_as_told(word: u64) -> Stub {
+/// Always `word`, where there is nobody to ask.
+fn cpu_as_told(word: u64) -> Stub {
     let mut asm = Assembler::new();
     asm.load_immediate(RESULT, word as i64);
     asm.ret();

@@ -135,19 +135,19 @@ impl Assembler {
     }
 
     /// `word`, whose `field` will reach `label`.
-    pub(super) fn to_label(&mut self, word: u32, field: Field, label: Label) {
+    pub(super) fn reach_label(&mut self, word: u32, field: Field, label: Label) {
         self.fixups.push(Fixup { word: self.words.len(), field, target: Target::Label(label) });
         self.word(word);
     }
 
     /// `word`, whose `field` will reach `constant`.
-    pub(super) fn to_constant(&mut self, word: u32, constant: Constant) {
+    pub(super) fn reach_constant(&mut self, word: u32, constant: Constant) {
         self.fixups.push(Fixup { word: self.words.len(), field: Field::Bits19, target: Target::Constant(constant) });
         self.word(word);
     }
 
     /// `word`, which a linker will send to `symbol`.
-    pub(super) fn to_symbol(&mut self, word: u32, symbol: &str) {
+    pub(super) fn reach_symbol(&mut self, word: u32, symbol: &str) {
         self.calls.push(Call { offset: 4 * self.words.len() as u32, symbol: symbol.into() });
         self.word(word);
     }

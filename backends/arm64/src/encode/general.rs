@@ -106,7 +106,7 @@ impl Assembler {
     }
 
     pub fn branch(&mut self, to: Label) {
-        self.to_label(0x1400_0000, Field::Bits26, to);
+        self.reach_label(0x1400_0000, Field::Bits26, to);
     }
 
     /// Reaches 1 MB forward and any distance back.
@@ -117,28 +117,28 @@ impl Assembler {
             self.word(0x5400_0000 | skip | condition as u32 ^ 1);
             return self.branch(to);
         }
-        self.to_label(0x5400_0000 | condition as u32, Field::Bits19, to);
+        self.reach_label(0x5400_0000 | condition as u32, Field::Bits19, to);
     }
 
     /// Reaches 1 MB.
     pub fn branch_if_zero(&mut self, register: Gpr, to: Label) {
-        self.to_label(0xB400_0000 | register.value(), Field::Bits19, to);
+        self.reach_label(0xB400_0000 | register.value(), Field::Bits19, to);
     }
 
     /// Reaches 1 MB.
     pub fn branch_if_not_zero(&mut self, register: Gpr, to: Label) {
-        self.to_label(0xB500_0000 | register.value(), Field::Bits19, to);
+        self.reach_label(0xB500_0000 | register.value(), Field::Bits19, to);
     }
 
     /// Reaches 32 KB. Fault: panics on a bit above 63.
     pub fn branch_if_clear(&mut self, register: Gpr, bit: u32, to: Label) {
         assert!(bit < 64, "a register has 64 bits");
-        self.to_label(0x3600_0000 | (bit >> 5) << 31 | (bit & 31) << 19 | register.value(), Field::Bits14, to);
+        self.reach_label(0x3600_0000 | (bit >> 5) << 31 | (bit & 31) << 19 | register.value(), Field::Bits14, to);
     }
 
     /// Calls the function of that name.
     pub fn call_symbol(&mut self, symbol: &str) {
-        self.to_symbol(0x9400_0000, symbol);
+        self.reach_symbol(0x9400_0000, symbol);
     }
 
     pub fn call_register(&mut self, register: Gpr) {

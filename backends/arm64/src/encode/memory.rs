@@ -144,7 +144,7 @@ impl Assembler {
 
     /// A vector from the pool.
     pub fn load_constant(&mut self, to: Vector, constant: Constant) {
-        self.to_constant(0x9C00_0000 | to.bits(), constant);
+        self.reach_constant(0x9C00_0000 | to.bits(), constant);
     }
 
     /// One lane from memory; the others stay. `by`: the base then moves by that register.

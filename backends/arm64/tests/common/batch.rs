@@ -1,0 +1,308 @@
+//! Many functions in one process: a static program without a library, made by our own encoder, that calls each with its buffers and
+//! gives the buffers back. Each buffer ends where its memory ends: the page behind it may not be touched. `qemu-aarch64` runs it, or this
+//! machine if it is one. Knows no kernel.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use arm64::encode::{Assembler, Condition, Gpr, Place, Slot, Vector};
+use arm64::stubs;
+use artifact::{Code, Machine, Relocation, RelocationKind, Symbol, System};
+
+/// Bytes, and where in them the pointer points that is handed over.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub bytes: Vec<u8>,
+    pub start: usize,
+}
+
+/// A function of at most [`ARGS`] pointers.
+pub struct Call {
+    pub function: Symbol,
+    pub buffers: Vec<Buffer>,
+}
+
+/// What a call returned, and its buffers afterwards.
+pub struct Outcome {
+    pub status: i32,
+    pub buffers: Vec<Vec<u8>>,
+}
+
+/// The most pointers of a function.
+pub const ARGS: usize = 12;
+const PAGE: usize = 4096;
+
+/// A fresh folder of this test.
+pub fn folder(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).expect("a folder for the test");
+    path
+}
+
+/// Says which test is not run, and why.
+pub fn skip(test: &str, why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED {}::{test}: {why}", env!("CARGO_PKG_NAME")).expect("standard error");
+}
+
+/// The command that runs an ARM64 Linux program as `cpu` would, or `None`, said aloud.
+pub fn runner(cpu: &str, test: &str) -> Option<Command> {
+    const QEMU: &str = "qemu-aarch64";
+    if Command::new(QEMU).arg("--version").output().is_ok() {
+        let mut command = Command::new(QEMU);
+        command.args(["-cpu", cpu]);
+        return Some(command);
+    }
+    skip(test, &format!("{QEMU} is not installed"));
+    None
+}
+
+/// `symbols` as a program at `path`.
+pub fn program(path: &Path, symbols: Vec<Symbol>) {
+    let code = Code { machine: Machine::Aarch64, system: System::Linux, symbols };
+    let mut file = std::fs::File::create(path).expect("the folder is ours");
+    artifact::executable(&code, "_start", &mut file).expect("well-formed code");
+    file.set_permissions(std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
+}
+
+/// Runs `command` with `input` on its standard input.
+pub fn piped(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let input = input.to_vec();
+    // a child that fails early does not read
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("the child ends");
+    writer.join().expect("writing to a pipe does not panic");
+    output
+}
+
+/// What the program's one piece of memory holds, in bytes from its start.
+struct Layout {
+    /// For each call its pointers, as offsets.
+    pointers: usize,
+    /// The status of each call.
+    statuses: usize,
+    /// Offsets of pages that may not be touched, then 0.
+    guards: usize,
+    bytes: usize,
+}
+
+/// Calls every function on the processor `cpu`. `None` when nothing here runs it, which is said aloud.
+pub fn run(test: &str, cpu: &str, calls: &[Call]) -> Option<Vec<Outcome>> {
+    let mut command = runner(cpu, test)?;
+    let mut image = Vec::new();
+    let mut guards = Vec::new();
+    let buffers: usize = calls.iter().map(|call| call.buffers.len()).sum();
+    let pointers = 8 * ARGS * calls.len();
+    let layout = Layout { pointers: 0, statuses: pointers, guards: pointers + 8 * calls.len(), bytes: 0 };
+    image.resize((layout.guards + 8 * (buffers + 1)).next_multiple_of(PAGE), 0);
+    let mut places = Vec::new();
+    for (i, call) in calls.iter().enumerate() {
+        assert!(call.buffers.len() <= ARGS);
+        for (j, buffer) in call.buffers.iter().enumerate() {
+            let end = (image.len() + buffer.bytes.len()).next_multiple_of(PAGE);
+            let at = end - buffer.bytes.len();
+            image.resize(at, 0);
+            image.extend_from_slice(&buffer.bytes);
+            image.resize(end + PAGE, 0);
+            guards.push(end);
+            places.push(at);
+            let pointer = layout.pointers + 8 * (i * ARGS + j);
+            image[pointer..pointer + 8].copy_from_slice(&((at + buffer.start) as u64).to_le_bytes());
+        }
+    }
+    for (i, guard) in guards.iter().enumerate() {
+        let place = layout.guards + 8 * i;
+        image[place..place + 8].copy_from_slice(&(*guard as u64).to_le_bytes());
+    }
+    let layout = Layout { bytes: image.len(), ..layout };
+    let path = folder(&format!("{test}-{cpu}")).join("program");
+    program(&path, symbols(calls, &layout));
+    let output = piped(command.arg(&path), &image);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{test} on {cpu}: {:?}; 99 is a register that was not restored\n{said}", output.status);
+    assert_eq!(output.stdout.len(), image.len());
+    let mut places = places.into_iter();
+    let outcome = |(i, call): (usize, &Call)| {
+        let status = layout.statuses + 8 * i;
+        let status = i32::from_le_bytes(output.stdout[status..status + 4].try_into().expect("four bytes"));
+        let mut taken = |buffer: &Buffer| {
+            let at = places.next().expect("each has a place");
+            output.stdout[at..at + buffer.bytes.len()].to_vec()
+        };
+        Outcome { status, buffers: call.buffers.iter().map(&mut taken).collect() }
+    };
+    Some(calls.iter().enumerate().map(outcome).collect())
+}
+
+fn symbols(calls: &[Call], layout: &Layout) -> Vec<Symbol> {
+    let mut symbols: Vec<Symbol> = calls.iter().map(|call| call.function.clone()).collect();
+    let mut table = Vec::new();
+    for (i, call) in calls.iter().enumerate() {
+        table.push(Relocation { offset: 8 * i as u32, kind: RelocationKind::Abs64, symbol: call.function.name.clone(), addend: 0 });
+    }
+    symbols.push(Symbol::table("table", 8, vec![0; 8 * calls.len()], table));
+    symbols.push(address_of_table());
+    symbols.push(main(calls.len(), layout));
+    for stub in [stubs::start()].into_iter().chain(stubs::system_calls()) {
+        symbols.push(arm64::function(stub.name, stub.code));
+    }
+    symbols
+}
+
+/// `x0` = the address of `table`.
+fn address_of_table() -> Symbol {
+    let mut bytes = Vec::new();
+    for word in [0x9000_0000u32, 0x9100_0000, 0xD65F_03C0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    let relocation = |offset, kind| Relocation { offset, kind, symbol: "table".into(), addend: 0 };
+    let relocations = vec![relocation(0, RelocationKind::Aarch64AdrPage21), relocation(4, RelocationKind::Aarch64AddLo12)];
+    Symbol::function("address_of_table", 16, bytes, relocations)
+}
+
+const BASE: Gpr = Gpr::x(19);
+const TABLE: Gpr = Gpr::x(20);
+const AT: Gpr = Gpr::x(21);
+const END: Gpr = Gpr::x(22);
+const STATUS: Gpr = Gpr::x(23);
+const TEMP: Gpr = Gpr::x(16);
+
+fn x(n: u8) -> Gpr {
+    Gpr::x(n)
+}
+
+/// Moves `layout.bytes` through file `file`. Destroys `AT` and `END`.
+fn transfer(asm: &mut Assembler, system: &str, file: i64, layout: &Layout, failed: arm64::encode::Label) {
+    asm.copy(AT, BASE);
+    asm.load_immediate(END, layout.bytes as i64);
+    let more = asm.here();
+    asm.load_immediate(x(0), file);
+    asm.copy(x(1), AT);
+    asm.copy(x(2), END);
+    asm.call_symbol(system);
+    // a negative number is a large one
+    asm.load_immediate(x(1), layout.bytes as i64);
+    asm.compare_registers(x(1), x(0));
+    asm.branch_if(Condition::Low, failed);
+    asm.branch_if_zero(x(0), failed);
+    asm.add_register(AT, AT, x(0));
+    asm.load_immediate(x(1), -1);
+    asm.multiply_add(END, x(0), x(1), END);
+    asm.branch_if_not_zero(END, more);
+}
+
+/// Gives every guard page the rights.
+fn protect(asm: &mut Assembler, rights: i64, layout: &Layout, failed: arm64::encode::Label) {
+    const MPROTECT: i64 = 226;
+    asm.add(AT, BASE, layout.guards as i64, TEMP);
+    let (next, done) = (asm.label(), asm.label());
+    asm.bind(next);
+    asm.load(Slot::X(x(1)), Place::Post(AT, 8));
+    asm.branch_if_zero(x(1), done);
+    asm.add_register(x(1), x(1), BASE);
+    asm.load_immediate(x(0), MPROTECT);
+    asm.load_immediate(x(2), PAGE as i64);
+    asm.load_immediate(x(3), rights);
+    asm.call_symbol("maquette_syscall6");
+    asm.branch_if_not_zero(x(0), failed);
+    asm.branch(next);
+    asm.bind(done);
+}
+
+fn main(calls: usize, layout: &Layout) -> Symbol {
+    let mut asm = Assembler::new();
+    let (failed, changed) = (asm.label(), asm.label());
+    // nobody wants our registers back: `_start` only exits
+    asm.store_pair(Slot::X(x(29)), Slot::X(Gpr::LINK), Place::Pre(Gpr::SP, -16));
+    for (i, value) in [0, layout.bytes as i64, 3, 0x22, -1, 0].into_iter().enumerate() {
+        asm.load_immediate(x(i as u8), value);
+    }
+    asm.call_symbol("maquette_sys_mmap");
+    asm.copy(BASE, x(0));
+    transfer(&mut asm, "maquette_sys_read", 0, layout, failed);
+    protect(&mut asm, 0, layout, failed);
+    asm.call_symbol("address_of_table");
+    asm.copy(TABLE, x(0));
+    asm.add(AT, BASE, layout.pointers as i64, TEMP);
+    asm.add(STATUS, BASE, layout.statuses as i64, TEMP);
+    asm.load_immediate(END, calls as i64);
+    let next = asm.here();
+    call(&mut asm, changed);
+    asm.subtract_and_test(END, END, 1);
+    asm.branch_if(Condition::NotEqual, next);
+    protect(&mut asm, 1, layout, failed);
+    transfer(&mut asm, "maquette_sys_write", 1, layout, failed);
+    asm.load_immediate(x(0), 0);
+    let out = asm.label();
+    asm.branch(out);
+    asm.bind(changed);
+    asm.load_immediate(x(0), 99);
+    asm.branch(out);
+    asm.bind(failed);
+    asm.load_immediate(x(0), 98);
+    asm.bind(out);
+    asm.load_pair(Slot::X(x(29)), Slot::X(Gpr::LINK), Place::Post(Gpr::SP, 16));
+    asm.ret();
+    arm64::function("maquette_main", asm.finish())
+}
+
+/// The next function with its pointers. Goes to `changed` when a register that it must restore, or may not touch, is another.
+fn call(asm: &mut Assembler, changed: arm64::encode::Label) {
+    const KEPT: [u8; 12] = [18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29];
+    let frame = 8 * (ARGS - 8) as i32;
+    let (number, saved) = (x(9), x(10));
+    // our own registers, on the stack, below them what the function finds there
+    for pair in [BASE, AT, STATUS].into_iter().zip([TABLE, END, Gpr::LINK]) {
+        asm.store_pair(Slot::X(pair.0), Slot::X(pair.1), Place::Pre(Gpr::SP, -16));
+    }
+    asm.add_immediate(Gpr::SP, Gpr::SP, -i64::from(frame));
+    asm.load(Slot::X(TEMP), Place::At(TABLE, 0));
+    for i in 0..ARGS {
+        asm.load(Slot::X(number), Place::At(AT, 8 * i as i32));
+        asm.add_register(number, number, BASE);
+        match i {
+            8.. => asm.store(Slot::X(number), Place::At(Gpr::SP, 8 * (i as i32 - 8))),
+            _ => asm.add_immediate(x(i as u8), number, 0),
+        }
+    }
+    for kept in KEPT {
+        asm.add_immediate(x(kept), Gpr::SP, i64::from(kept));
+    }
+    for kept in 8..16 {
+        asm.duplicate_general(Vector::new(kept), x(kept + 10));
+    }
+    asm.call_register(TEMP);
+    for kept in KEPT {
+        asm.add_immediate(number, Gpr::SP, i64::from(kept));
+        asm.compare_registers(number, x(kept));
+        asm.branch_if(Condition::NotEqual, changed);
+    }
+    for kept in 8..16 {
+        // the low halves must be there
+        asm.store(Slot::D(Vector::new(kept)), Place::At(Gpr::SP, 0));
+        asm.load(Slot::X(number), Place::At(Gpr::SP, 0));
+        asm.duplicate_general(Vector::new(0), x(kept + 10));
+        asm.store(Slot::D(Vector::new(0)), Place::At(Gpr::SP, 0));
+        asm.load(Slot::X(saved), Place::At(Gpr::SP, 0));
+        asm.compare_registers(number, saved);
+        asm.branch_if(Condition::NotEqual, changed);
+    }
+    asm.add_immediate(Gpr::SP, Gpr::SP, i64::from(frame));
+    for pair in [STATUS, AT, BASE].into_iter().zip([Gpr::LINK, END, TABLE]) {
+        asm.load_pair(Slot::X(pair.0), Slot::X(pair.1), Place::Post(Gpr::SP, 16));
+    }
+    asm.store(Slot::X(x(0)), Place::Post(STATUS, 8));
+    asm.add_immediate(TABLE, TABLE, 8);
+    asm.add_immediate(AT, AT, 8 * ARGS as i64);
+}
