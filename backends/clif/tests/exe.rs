@@ -34,7 +34,8 @@ fn program(test: &str, weights_in_file: bool) -> PathBuf {
     let folder = common::folder(test);
     let path = folder.join("net");
     let mut file = std::fs::File::create(&path).expect("the folder is ours");
-    artifact::executable(&Code { machine: Machine::X86_64, system: System::Linux, symbols }, "_start", &mut file).expect("the code keeps the laws");
+    artifact::executable(&Code { machine: Machine::X86_64, system: System::Linux, symbols }, "_start", &mut file)
+        .expect("the code keeps the laws");
     drop(file);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
     std::fs::write(folder.join("net.bin"), model::weights(&pool)).expect("the folder is ours");

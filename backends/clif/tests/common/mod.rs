@@ -1,4 +1,4 @@
-//! What the tests of this crate share: machine descriptions, a small deterministic source of numbers, a folder per test, and
+//! What the tests of this crate share: machine descriptions, a folder per test, and
 //! programs that may be missing (said aloud: a line that starts with `SKIPPED` on the error stream).
 #![allow(dead_code)]
 
@@ -26,26 +26,6 @@ pub const LEVEL: Facts = Facts {
     reach: i32::MAX,
     unroll: 4,
 };
-
-/// Marsaglia's xorshift64*.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 /// A fresh folder of this test.
 pub fn folder(test: &str) -> PathBuf {

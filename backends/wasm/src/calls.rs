@@ -1,0 +1,204 @@
+//! The calls of a program in order, as functions. Calls whose addresses advance evenly are a loop, in up to three nested
+//! counts, so that a step of thousands of tiles takes some tens of bytes. It refuses to know what is called.
+
+use wasm_encoder::{BlockType, ValType};
+
+use crate::encode::{Body, Local};
+
+/// A function to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Callee {
+    /// Its number in the module.
+    pub function: u32,
+    /// Whether it returns a status.
+    pub fails: bool,
+}
+
+/// One function on its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub callee: Callee,
+    pub args: Vec<u64>,
+}
+
+/// Fewer calls than this are written one by one.
+const LOOP: u64 = 4;
+
+/// Calls or loops of one function: engines compile functions one by one, and a long one late.
+const LONG: usize = 200;
+
+/// Calls that differ by even strides.
+#[derive(Clone, Debug)]
+struct Run {
+    callee: Callee,
+    args: Vec<Strided>,
+    /// How often, inner first.
+    counts: Vec<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Strided {
+    start: u64,
+    /// One per count.
+    strides: Vec<i64>,
+}
+
+impl Run {
+    /// The distance to `next`, argument by argument, if nothing else differs.
+    fn distance(&self, next: &Run) -> Option<Vec<i64>> {
+        let same = |(a, b): (&Strided, &Strided)| a.strides == b.strides;
+        let alike = self.callee == next.callee && self.counts == next.counts && self.args.iter().zip(&next.args).all(same);
+        alike.then(|| self.args.iter().zip(&next.args).map(|(a, b)| b.start.wrapping_sub(a.start) as i64).collect())
+    }
+}
+
+/// One more count around runs of evenly spaced runs.
+fn fold(runs: Vec<Run>) -> Vec<Run> {
+    let mut folded = Vec::new();
+    let mut at = 0;
+    while at < runs.len() {
+        let first = &runs[at];
+        let distance = runs.get(at + 1).and_then(|next| first.distance(next));
+        let mut end = at + 1;
+        while distance.is_some() && end < runs.len() && runs[end - 1].distance(&runs[end]) == distance {
+            end += 1;
+        }
+        let mut run = first.clone();
+        run.counts.push((end - at) as u64);
+        let distance = distance.unwrap_or_else(|| vec![0; run.args.len()]);
+        run.args.iter_mut().zip(distance).for_each(|(arg, stride)| arg.strides.push(stride));
+        folded.push(run);
+        at = end;
+    }
+    folded
+}
+
+/// Functions that take nothing and return a status, to be called in this order. Calls of different steps may share a loop:
+/// the order of the calls stays.
+pub fn functions(calls: &[Call]) -> Vec<Vec<u8>> {
+    let mut runs: Vec<Run> = calls
+        .iter()
+        .map(|call| Run {
+            callee: call.callee,
+            args: call.args.iter().map(|&start| Strided { start, strides: Vec::new() }).collect(),
+            counts: Vec::new(),
+        })
+        .collect();
+    for _ in 0..3 {
+        runs = fold(runs);
+    }
+    let mut functions: Vec<Vec<u8>> = runs.chunks(LONG).map(function).collect();
+    if functions.is_empty() {
+        functions.push(function(&[]));
+    }
+    functions
+}
+
+/// Calls functions that return a status, until one is not 0.
+pub fn all(functions: &[u32]) -> Vec<u8> {
+    let callees = functions.iter().map(|&function| Callee { function, fails: true });
+    let runs: Vec<Run> = callees.map(|callee| Run { callee, args: Vec::new(), counts: Vec::new() }).collect();
+    function(&runs)
+}
+
+fn function(runs: &[Run]) -> Vec<u8> {
+    let mut body = Body::new(0);
+    let fails = runs.iter().any(|run| run.callee.fails);
+    let status = fails.then(|| body.local(ValType::I32));
+    if fails {
+        body.ins().block(BlockType::Empty);
+    }
+    for run in runs {
+        Write { body: &mut body, run, status }.run();
+    }
+    if fails {
+        body.ins().end();
+    }
+    match status {
+        Some(status) => body.get(status),
+        None => body.int(0),
+    }
+    body.finish()
+}
+
+struct Write<'a> {
+    body: &'a mut Body,
+    run: &'a Run,
+    status: Option<Local>,
+}
+
+impl Write<'_> {
+    fn run(&mut self) {
+        if self.run.counts.iter().product::<u64>() < LOOP {
+            return self.one_by_one(self.run.counts.len(), &mut self.run.args.iter().map(|arg| arg.start).collect());
+        }
+        let moves = |arg: &Strided| arg.strides.iter().any(|stride| *stride != 0);
+        let mut locals = Vec::new();
+        for arg in &self.run.args {
+            locals.push(moves(arg).then(|| {
+                let local = self.body.local(ValType::I32);
+                self.body.int(arg.start as u32 as i32);
+                self.body.set(local);
+                local
+            }));
+        }
+        self.nest(self.run.counts.len(), &locals, 0);
+        locals.into_iter().flatten().for_each(|local| self.body.give_back(local));
+    }
+
+    /// All calls of the first `level` counts.
+    fn one_by_one(&mut self, level: usize, addresses: &mut Vec<u64>) {
+        let Some(level) = level.checked_sub(1) else {
+            for &address in &*addresses {
+                self.body.int(address as u32 as i32);
+            }
+            return self.call(0);
+        };
+        for turn in 0..self.run.counts[level] {
+            let mut here = addresses.clone();
+            for (address, arg) in here.iter_mut().zip(&self.run.args) {
+                *address = address.wrapping_add((arg.strides[level] as u64).wrapping_mul(turn));
+            }
+            self.one_by_one(level, &mut here);
+        }
+    }
+
+    /// Loops over the first `level` counts, within `depth` of them.
+    fn nest(&mut self, level: usize, locals: &[Option<Local>], depth: u32) {
+        let Some(level) = level.checked_sub(1) else {
+            for (arg, local) in self.run.args.iter().zip(locals) {
+                match local {
+                    Some(local) => self.body.get(*local),
+                    None => self.body.int(arg.start as u32 as i32),
+                }
+            }
+            return self.call(depth);
+        };
+        let count = self.run.counts[level];
+        if count == 1 {
+            return self.nest(level, locals, depth);
+        }
+        let counter = self.body.open_loop(u32::try_from(count).expect("there are fewer calls than that"));
+        self.nest(level, locals, depth + 1);
+        for (arg, local) in self.run.args.iter().zip(locals) {
+            if let Some(local) = local {
+                self.body.advance(*local, arg.strides[level] - self.moved(arg, level));
+            }
+        }
+        self.body.close_loop(counter);
+    }
+
+    /// What the loops below a level have moved an argument by.
+    fn moved(&self, arg: &Strided, level: usize) -> i64 {
+        let inner = (0..level).rev().find(|&inner| self.run.counts[inner] > 1);
+        inner.map_or(0, |inner| arg.strides[inner] * self.run.counts[inner] as i64)
+    }
+
+    fn call(&mut self, depth: u32) {
+        self.body.ins().call(self.run.callee.function);
+        if let (true, Some(status)) = (self.run.callee.fails, self.status) {
+            self.body.tee(status);
+            self.body.ins().br_if(depth);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The levels of WebAssembly, as data. What runs the module is a compiler of its own, with the registers of the machine below it:
+//! these Facts are what such compilers do well.
+
+use ir::kernel::Facts;
+use ir::kernel::facts::{Menu, MinMax};
+
+/// Every level, the plainest first. Their weights are laid out alike, so that one file serves both.
+pub const LEVELS: &[&Facts] = &[&SIMD128, &RELAXED];
+
+/// Fixed-width SIMD: every browser since 2023, Node since 16.
+///
+/// V8 has 15 vector registers on x86-64, and its older versions move loads to the front of a loop's body: tiles of four rows by
+/// eight columns without unrolling are as fast there as anything, and fast everywhere.
+pub const SIMD128: Facts = Facts {
+    name: "simd128",
+    vector_bytes: 16,
+    vectors: 15,
+    generals: 15,
+    fused: false,
+    min_max: MinMax::SecondOnTie,
+    menu: Menu { memory_operand: true, splat_operand: true, lane_operand: false, masks: false },
+    caches: [32 << 10, 512 << 10, 2 << 20],
+    accumulators: 8,
+    reach: i32::MAX,
+    unroll: 1,
+};
+
+/// Relaxed SIMD: a multiply-add that rounds once on every machine that has the instruction. Whoever loads the module finds out
+/// whether this one has; without it the results are less exact.
+pub const RELAXED: Facts = Facts { name: "relaxed", fused: true, ..SIMD128 };

@@ -1,0 +1,215 @@
+//! A program as a core module. It imports nothing and starts nothing: a function per kernel, `run`, a memory that covers all,
+//! and globals that say where inputs, outputs and weights lie. Docs: `docs/wasm.md`.
+
+use std::collections::BTreeMap;
+
+use ir::kernel::{Facts, Kernel, KernelBody};
+use ir::program::{Pool, Program};
+use ir::{Fault, Kind};
+use wasm_encoder::{
+    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, MemorySection, MemoryType,
+    Module, TypeSection, ValType,
+};
+
+use crate::calls::{self, Call, Callee};
+use crate::half::{Helper, Helpers};
+use crate::layout::Layout;
+use crate::{scalar, select};
+
+/// What becomes a module.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    pub program: &'a Program,
+    /// Of the level that the program was made for.
+    pub facts: &'a Facts,
+    /// Where each of the program's constants lies in the block of weights.
+    pub constants: &'a [u64],
+    pub weights: Weights<'a>,
+}
+
+/// Where the constants come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// They are in the module.
+    Embedded(&'a Pool),
+    /// Whoever loads the module writes this many bytes to where the global `weights` says.
+    Loaded(u64),
+}
+
+impl Weights<'_> {
+    fn bytes(&self) -> u64 {
+        match self {
+            Weights::Embedded(pool) => pool.bytes,
+            Weights::Loaded(bytes) => *bytes,
+        }
+    }
+}
+
+/// What V8 takes, and no engine takes much more: bytes of a module, and of one function.
+const MODULE: u64 = 1 << 30;
+const FUNCTION: usize = 7_654_321;
+
+/// The bytes of the module, the same for the same model.
+/// Fault: more memory, or a larger module or function, than engines take.
+pub fn module(model: &Model) -> Result<Vec<u8>, Fault> {
+    if let Weights::Embedded(pool) = model.weights
+        && pool.bytes >= MODULE
+    {
+        return Err(too_large(pool.bytes));
+    }
+    let mut functions = Functions::default();
+    let (callees, below) = functions.kernels(model);
+    let layout = Layout::new(model.program, below, model.weights.bytes())?;
+    let calls: Vec<Call> = model
+        .program
+        .steps
+        .iter()
+        .flat_map(|step| &step.calls)
+        .map(|call| Call {
+            callee: callees[call.kernel].expect("a kernel that is called was compiled"),
+            args: call.args.iter().map(|&address| layout.address(address, model.constants)).collect(),
+        })
+        .collect();
+    let mut parts: Vec<u32> = calls::functions(&calls).into_iter().map(|code| functions.add(0, RUN, code)).collect();
+    let run = match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        last => {
+            parts.extend(last);
+            functions.add(0, RUN, calls::all(&parts))
+        }
+    };
+    if let Some(large) = functions.bodies.iter().map(Vec::len).max().filter(|&bytes| bytes > FUNCTION) {
+        return Err(Fault::limit(format!("a kernel takes {large} bytes of code, and engines take {FUNCTION}")));
+    }
+    let bytes = assemble(model, &layout, &functions, run);
+    match bytes.len() as u64 > MODULE {
+        true => Err(too_large(bytes.len() as u64)),
+        false => Ok(bytes),
+    }
+}
+
+fn too_large(bytes: u64) -> Fault {
+    Fault::new(Kind::Limit, format!("a module of {bytes} bytes is more than the 1 GiB that engines take"))
+        .help("keep the weights beside it: --weights file")
+}
+
+const RUN: &[ValType] = &[ValType::I32];
+
+/// The functions of a module. Equal ones are one.
+#[derive(Default)]
+struct Functions {
+    types: Vec<(Vec<ValType>, Vec<ValType>)>,
+    /// The type of each function.
+    declared: Vec<u32>,
+    bodies: Vec<Vec<u8>>,
+    known: BTreeMap<(u32, Vec<u8>), u32>,
+}
+
+impl Functions {
+    /// A function of pointers.
+    fn add(&mut self, params: usize, results: &[ValType], code: Vec<u8>) -> u32 {
+        self.function(vec![ValType::I32; params], results.to_vec(), code)
+    }
+
+    fn function(&mut self, params: Vec<ValType>, results: Vec<ValType>, code: Vec<u8>) -> u32 {
+        let signature = (params, results);
+        let ty = match self.types.iter().position(|known| *known == signature) {
+            Some(known) => known as u32,
+            None => {
+                self.types.push(signature);
+                self.types.len() as u32 - 1
+            }
+        };
+        let next = self.bodies.len() as u32;
+        let index = *self.known.entry((ty, code.clone())).or_insert(next);
+        if index == next {
+            self.declared.push(ty);
+            self.bodies.push(code);
+        }
+        index
+    }
+
+    /// Compiles every kernel that is called. Also returns how many bytes must lie below all arguments.
+    fn kernels(&mut self, model: &Model) -> (Vec<Option<Callee>>, u64) {
+        let mut called = vec![false; model.program.kernels.len()];
+        let calls = model.program.steps.iter().flat_map(|step| &step.calls);
+        calls.for_each(|call| called[call.kernel] = true);
+        let kernels = || model.program.kernels.iter().zip(&called);
+        let helpers = self.helpers(kernels().filter(|(_, called)| **called).map(|(kernel, _)| kernel));
+        let mut below = 0;
+        let mut callee = |kernel: &Kernel| match &kernel.body {
+            KernelBody::Tile(tile) => {
+                let tile = select::compile(tile, &kernel.args, model.facts);
+                below = tile.below.max(below);
+                Callee { function: self.add(kernel.args.len(), &[], tile.code), fails: false }
+            }
+            KernelBody::Scalar(scalar) => {
+                let scalar = scalar::compile(scalar, kernel.args.len(), model.facts.fused, &helpers);
+                let results: &[ValType] = if scalar.fails { &[ValType::I32] } else { &[] };
+                Callee { function: self.add(kernel.args.len(), results, scalar.code), fails: scalar.fails }
+            }
+        };
+        let callees = kernels().map(|(kernel, called)| called.then(|| callee(kernel))).collect();
+        (callees, below)
+    }
+
+    fn helpers<'k>(&mut self, kernels: impl Iterator<Item = &'k Kernel>) -> Helpers {
+        let mut helpers = Helpers::new();
+        for kernel in kernels {
+            if let KernelBody::Scalar(scalar) = &kernel.body {
+                Helper::needed(scalar, &mut |helper| {
+                    let (from, to) = helper.signature();
+                    helpers.entry(helper).or_insert_with(|| self.function(vec![from], vec![to], helper.code()));
+                });
+            }
+        }
+        helpers
+    }
+}
+
+fn assemble(model: &Model, layout: &Layout, functions: &Functions, run: u32) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    for (params, results) in &functions.types {
+        types.ty().function(params.iter().copied(), results.iter().copied());
+    }
+    let mut declared = FunctionSection::new();
+    functions.declared.iter().for_each(|&ty| {
+        declared.function(ty);
+    });
+    // nobody moves it: views of it stay valid
+    let pages = layout.pages();
+    let mut memory = MemorySection::new();
+    memory.memory(MemoryType { minimum: pages, maximum: Some(pages), memory64: false, shared: false, page_size_log2: None });
+
+    let mut globals = GlobalSection::new();
+    let mut exports = ExportSection::new();
+    exports.export("memory", ExportKind::Memory, 0).export("run", ExportKind::Func, run);
+    let mut place = |name: &str, address: u64| {
+        let index = globals.len();
+        let ty = GlobalType { val_type: ValType::I32, mutable: false, shared: false };
+        globals.global(ty, &ConstExpr::i32_const(address as u32 as i32));
+        exports.export(name, ExportKind::Global, index);
+    };
+    layout.inputs.iter().enumerate().for_each(|(i, &address)| place(&format!("input{i}"), address));
+    layout.outputs.iter().enumerate().for_each(|(i, &address)| place(&format!("output{i}"), address));
+    if matches!(model.weights, Weights::Loaded(bytes) if bytes > 0) {
+        place("weights", layout.weights);
+    }
+    let mut code = CodeSection::new();
+    functions.bodies.iter().for_each(|body| {
+        code.raw(body);
+    });
+
+    let mut module = Module::new();
+    module.section(&types).section(&declared).section(&memory).section(&globals).section(&exports).section(&code);
+    if let Weights::Embedded(pool) = model.weights
+        && pool.bytes > 0
+    {
+        let mut bytes = Vec::with_capacity(pool.bytes as usize);
+        pool.write(&mut |piece| bytes.extend_from_slice(piece));
+        let mut data = DataSection::new();
+        data.active(0, &ConstExpr::i32_const(layout.weights as u32 as i32), bytes);
+        module.section(&data);
+    }
+    module.finish()
+}
