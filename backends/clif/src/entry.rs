@@ -36,7 +36,7 @@ pub struct Level<'a> {
     pub program: &'a Program,
     /// E.g. `x86-64-v3`; part of symbols' names.
     pub name: &'a str,
-    /// The bits of the `cpu` word without which this level must not run.
+    /// The bits of the `cpu` word without which this level must not run; 0: every CPU of the machine runs it.
     pub mask: u64,
     /// The symbol of each kernel. Tile kernels return nothing, scalar kernels an `int32_t` status; all take their arguments as
     /// pointers, and keep the registers that the machine's calling convention says.
@@ -353,8 +353,8 @@ impl Run<'_, '_, '_> {
         });
     }
 
-    /// The best level that the CPU has: its function goes into the context, its steps are returned.
-    fn level(&mut self) -> (Value, Value) {
+    /// The `cpu` word: what the caller says, or what the CPU does.
+    fn cpu(&mut self) -> Value {
         let word = self.body.load(I64, self.call, call::CPU);
         let cpu = self.body.var(I64, word);
         let unknown = self.body.cmp_imm(IntCC::Equal, word, 0);
@@ -363,27 +363,46 @@ impl Run<'_, '_, '_> {
             let word = body.call(stub, &[], Some(I64)).expect("it was asked for");
             body.set(cpu, word);
         });
-        let cpu = self.body.get(cpu);
+        self.body.get(cpu)
+    }
+
+    /// The best level that the CPU has: its function goes into the context, its steps are returned. Who needs nothing asks nobody.
+    fn level(&mut self) -> (Value, Value) {
+        let levels: Vec<&Level> = self.entry.levels.iter().rev().collect();
+        let picky = levels.iter().position(|level| level.mask == 0).unwrap_or(levels.len());
         let found = self.body.block();
         let [execute, first, end] = [(); 3].map(|()| self.body.b.append_block_param(found, I64));
-        for level in self.entry.levels.iter().rev() {
-            let mask = self.body.long(level.mask as i64);
-            let has = self.body.b.ins().band(cpu, mask);
-            let fits = self.body.cmp(IntCC::Equal, has, mask);
-            let (yes, no) = (self.body.block(), self.body.block());
-            self.body.branch(fits, yes, no);
-            self.body.at(yes);
-            let execute = self.body.function_address(&format!("{}.{}.execute", self.entry.name, level.name));
-            let first = self.body.address(&format!("{}.{}.steps", self.entry.name, level.name));
-            let end = self.body.add_imm(first, STEP * level.program.steps.len() as i64);
-            self.body.b.ins().jump(found, &[execute.into(), first.into(), end.into()]);
-            self.body.at(no);
+        if picky > 0 {
+            let cpu = self.cpu();
+            for level in &levels[..picky] {
+                let mask = self.body.long(level.mask as i64);
+                let has = self.body.b.ins().band(cpu, mask);
+                let fits = self.body.cmp(IntCC::Equal, has, mask);
+                let (yes, no) = (self.body.block(), self.body.block());
+                self.body.branch(fits, yes, no);
+                self.body.at(yes);
+                self.take(level, found);
+                self.body.at(no);
+            }
         }
-        let none = self.fail(status::CPU);
-        self.body.jump(none);
+        match levels.get(picky) {
+            Some(level) => self.take(level, found),
+            None => {
+                let none = self.fail(status::CPU);
+                self.body.jump(none);
+            }
+        }
         self.body.at(found);
         self.body.store(execute, self.context, EXECUTE);
         (first, end)
+    }
+
+    /// Goes to `found` with the level's function and steps.
+    fn take(&mut self, level: &Level, found: Block) {
+        let execute = self.body.function_address(&format!("{}.{}.execute", self.entry.name, level.name));
+        let first = self.body.address(&format!("{}.{}.steps", self.entry.name, level.name));
+        let end = self.body.add_imm(first, STEP * level.program.steps.len() as i64);
+        self.body.b.ins().jump(found, &[execute.into(), first.into(), end.into()]);
     }
 
     fn steps(&mut self, first: Value, end: Value, task: &str) {

@@ -37,7 +37,8 @@ pub struct Exe<'a> {
     pub name: &'a str,
     /// The symbol of `run`, as [`crate::entry`] makes it.
     pub run: &'a str,
-    /// The symbol of the stub `uint64_t cpu(void)`.
+    /// The symbol of a stub `uint64_t cpu(const uint64_t *stack)`, which is given the stack as the system left it: some systems say
+    /// there what the CPU has. One that asks the CPU itself does without.
     pub cpu: &'a str,
     /// Bytes of each.
     pub inputs: &'a [u64],
@@ -291,7 +292,7 @@ impl Main<'_, '_, '_> {
         }
         let symbols = self.body.add_imm(memory, layout.symbols as i64);
         self.body.store(symbols, call, call::SYMBOLS);
-        let cpu = self.call(self.exe.cpu, &[]);
+        let cpu = self.call(self.exe.cpu, &[stack]);
         self.body.store(cpu, call, call::CPU);
         call
     }

@@ -153,7 +153,7 @@ fn the_entry_checks_runs_and_reports() {
     }
     let object = |name: &str, file| {
         let stub = format!("{name}.cpu");
-        let (mut symbols, memory, pool) = model::symbols(name, &stub, file, &[(2, 8)]);
+        let (mut symbols, memory, pool) = model::symbols(artifact::Machine::X86_64, &[0, 1], name, &stub, file, &[(2, 8)]);
         symbols.push(cpu(&stub));
         let run = symbols.iter_mut().find(|s| s.name == format!("{name}.run")).expect("the entry");
         *run = Symbol { name: name.into(), ..run.clone() }.global();

@@ -7,19 +7,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use artifact::{Code, Machine, System};
+use artifact::{Code, Machine, Symbol, System};
 use clif::{Exe, Target};
 use common::model::{self, N};
-use x64::stubs;
+use common::{A53, A76, HERE, MAX, Processor};
 
-/// Writes the program of the model, and its weights beside it if they are in a file.
-fn program(test: &str, weights_in_file: bool) -> PathBuf {
+/// Writes the program of the model with these levels, and its weights beside it if they are in a file.
+fn program(test: &str, machine: Machine, levels: &[usize], weights_in_file: bool) -> PathBuf {
     let free: &[(i64, i64)] = if weights_in_file { &[(2, 8)] } else { &[] };
-    let (mut symbols, memory, pool) = model::symbols("net", "maquette_cpu", weights_in_file, free);
+    let (mut symbols, memory, pool) = model::symbols(machine, levels, "net", "maquette_cpu", weights_in_file, free);
+    let cpu = match machine {
+        Machine::X86_64 => "maquette_cpu",
+        Machine::Aarch64 => "maquette_cpu_of_stack",
+    };
     let exe = Exe {
         name: "net",
         run: "net.run",
-        cpu: "maquette_cpu",
+        cpu,
         inputs: &[4 * N as u64, 40],
         outputs: &[4 * N as u64, 40],
         memory,
@@ -27,19 +31,43 @@ fn program(test: &str, weights_in_file: bool) -> PathBuf {
         symbols: free.len(),
         free_symbols: free.len(),
     };
-    symbols.extend(clif::exe(&Target::new(Machine::X86_64), &exe).expect("small enough"));
-    for stub in [stubs::cpu(), stubs::start()].into_iter().chain(stubs::system_calls()) {
-        symbols.push(x64::function(stub.name, stub.code));
-    }
+    symbols.extend(clif::exe(&Target::new(machine), &exe).expect("small enough"));
+    symbols.extend(stubs(machine));
     let folder = common::folder(test);
     let path = folder.join("net");
     let mut file = std::fs::File::create(&path).expect("the folder is ours");
-    artifact::executable(&Code { machine: Machine::X86_64, system: System::Linux, symbols }, "_start", &mut file)
-        .expect("the code keeps the laws");
+    let code = Code { machine, system: System::Linux, symbols };
+    artifact::executable(&code, "_start", &mut file).expect("the code keeps the laws");
     drop(file);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
     std::fs::write(folder.join("net.bin"), model::weights(&pool)).expect("the folder is ours");
     path
+}
+
+/// What a program needs that no kernel language says.
+fn stubs(machine: Machine) -> Vec<Symbol> {
+    match machine {
+        Machine::X86_64 => {
+            use x64::stubs::{cpu, start, system_calls};
+            [cpu(), start()].into_iter().chain(system_calls()).map(|stub| x64::function(stub.name, stub.code)).collect()
+        }
+        Machine::Aarch64 => {
+            use arm64::stubs::{cpu, cpu_of_stack, start, system_calls};
+            let all = [cpu(System::Linux, 0), cpu_of_stack(), start()].into_iter().chain(system_calls());
+            all.map(|stub| arm64::function(stub.name, stub.code)).collect()
+        }
+    }
+}
+
+/// Runs `check` with a program of all levels on each processor, and the factor of its best one.
+fn everywhere(test: &str, weights_in_file: bool, check: impl Fn(&Processor, &Path, f32)) {
+    for (processor, factor) in [(&HERE, factor()), (&A53, 1.0), (&A76, 2.0), (&MAX, 3.0)] {
+        if processor.runs(test) {
+            let levels: Vec<usize> = (0..model::levels(processor.machine).len()).collect();
+            let program = program(&format!("{test}-{}", processor.name), processor.machine, &levels, weights_in_file);
+            check(processor, &program, factor);
+        }
+    }
 }
 
 fn input(last: i64) -> (Vec<f32>, Vec<i64>, Vec<u8>) {
@@ -56,8 +84,8 @@ fn output(factor: f32, x: &[f32], index: &[i64]) -> Vec<u8> {
     y.iter().flat_map(|v| v.to_le_bytes()).chain(z.iter().flat_map(|v| v.to_le_bytes())).collect()
 }
 
-fn run(program: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    common::piped(Command::new(program).args(arguments), input)
+fn run(on: &Processor, program: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    common::piped(on.command(program).args(arguments), input)
 }
 
 /// What this machine's best level makes of the model.
@@ -74,16 +102,16 @@ fn factor() -> f32 {
 
 #[test]
 fn inputs_go_in_and_outputs_come_out() {
-    if !common::native("exe") {
-        return;
-    }
-    let program = program("exe", false);
+    everywhere("exe", false, check_inputs_and_outputs);
+}
+
+fn check_inputs_and_outputs(on: &Processor, program: &Path, factor: f32) {
     let (x, index, bytes) = input(2);
-    let got = run(&program, &[], &bytes);
+    let got = run(on, program, &[], &bytes);
     assert_eq!(got.status.code(), Some(0));
-    assert_eq!(got.stdout, output(factor(), &x, &index));
+    assert_eq!(got.stdout, output(factor, &x, &index));
     let status = |arguments: &[&str], input: &[u8]| {
-        let got = run(&program, arguments, input);
+        let got = run(on, program, arguments, input);
         assert!(got.stdout.is_empty());
         got.status.code()
     };
@@ -108,42 +136,42 @@ fn inputs_go_in_and_outputs_come_out() {
 
 #[test]
 fn a_bench_prints_as_many_times_as_it_was_asked_for() {
-    if !common::native("bench") {
-        return;
-    }
-    let program = program("bench", false);
-    let got = run(&program, &["--bench", "1203"], &input(2).2);
+    everywhere("bench", false, check_bench);
+}
+
+fn check_bench(on: &Processor, program: &Path, _: f32) {
+    let got = run(on, program, &["--bench", "1203"], &input(2).2);
     assert_eq!(got.status.code(), Some(0));
     let text = String::from_utf8(got.stdout).expect("it is text");
     let times: Vec<u64> = text.lines().map(|line| line.parse().expect("a number")).collect();
     assert!(times.len() == 1203 && text.ends_with('\n'));
     assert!(times.iter().all(|ns| (1..1_000_000_000).contains(ns)), "{times:?}");
-    assert_eq!(run(&program, &["--bench", "9"], &input(40).2).status.code(), Some(4));
+    assert_eq!(run(on, program, &["--bench", "9"], &input(40).2).status.code(), Some(4));
 }
 
 #[test]
 fn weights_come_from_a_file_and_symbols_travel() {
-    if !common::native("exe_file") {
-        return;
-    }
-    let program = program("exe_file", true);
+    everywhere("exe_file", true, check_weights);
+}
+
+fn check_weights(on: &Processor, program: &Path, factor: f32) {
     let weights = program.with_extension("bin");
     let file = weights.to_str().expect("our own path");
     let (x, index, tensors) = input(2);
     let bytes = [&5i64.to_le_bytes()[..], &tensors].concat();
-    let wanted = [&5i64.to_le_bytes()[..], &output(factor(), &x, &index)].concat();
-    let got = run(&program, &[file], &bytes);
+    let wanted = [&5i64.to_le_bytes()[..], &output(factor, &x, &index)].concat();
+    let got = run(on, program, &[file], &bytes);
     assert_eq!(got.status.code(), Some(0));
     assert_eq!(got.stdout, wanted);
-    assert_eq!(run(&program, &[file, "--bench", "3"], &bytes).stdout.iter().filter(|b| **b == b'\n').count(), 3);
-    assert_eq!(run(&program, &[], &bytes).status.code(), Some(64));
-    assert_eq!(run(&program, &["/does/not/exist"], &bytes).status.code(), Some(66));
+    assert_eq!(run(on, program, &[file, "--bench", "3"], &bytes).stdout.iter().filter(|b| **b == b'\n').count(), 3);
+    assert_eq!(run(on, program, &[], &bytes).status.code(), Some(64));
+    assert_eq!(run(on, program, &["/does/not/exist"], &bytes).status.code(), Some(66));
     let out_of_range = [&9i64.to_le_bytes()[..], &tensors].concat();
-    assert_eq!(run(&program, &[file], &out_of_range).status.code(), Some(3));
+    assert_eq!(run(on, program, &[file], &out_of_range).status.code(), Some(3));
     let mut short = std::fs::read(&weights).expect("it was written");
     short.pop();
     std::fs::write(&weights, short).expect("the folder is ours");
-    assert_eq!(run(&program, &[file], &bytes).status.code(), Some(66));
+    assert_eq!(run(on, program, &[file], &bytes).status.code(), Some(66));
 }
 
 #[test]
@@ -152,7 +180,7 @@ fn an_old_cpu_gets_a_status_and_a_newer_one_its_level() {
     if !common::have(qemu, "exe_qemu") {
         return;
     }
-    let program = program("exe_qemu", false);
+    let program = program("exe_qemu", Machine::X86_64, &[0, 1], false);
     let (x, index, bytes) = input(2);
     let on = |cpu: &str| common::piped(Command::new(qemu).args(["-cpu", cpu]).arg(&program), &bytes);
     for old in ["Nehalem", "SandyBridge"] {
@@ -162,4 +190,29 @@ fn an_old_cpu_gets_a_status_and_a_newer_one_its_level() {
     let got = on("Haswell");
     assert_eq!(got.status.code(), Some(0));
     assert_eq!(got.stdout, output(1.0, &x, &index));
+}
+
+/// Every choice of levels on every processor: the best that it has, or status 5. Each level's kernels begin with an instruction that
+/// only its processors know.
+#[test]
+fn each_arm64_gets_the_best_level_that_it_has() {
+    let test = "exe_levels";
+    let (x, index, bytes) = input(2);
+    for choice in 1..8 {
+        let levels: Vec<usize> = (0..3).filter(|i| choice >> i & 1 == 1).collect();
+        let program = program(&format!("{test}-{choice}"), Machine::Aarch64, &levels, false);
+        for (on, has) in [(&A53, 0), (&A76, 1), (&MAX, 2)] {
+            if !on.runs(test) {
+                return;
+            }
+            let got = run(on, &program, &[], &bytes);
+            match levels.iter().rfind(|level| **level <= has) {
+                Some(level) => {
+                    assert_eq!(got.status.code(), Some(0), "{levels:?} on {}", on.name);
+                    assert_eq!(got.stdout, output((level + 1) as f32, &x, &index), "{levels:?} on {}", on.name);
+                }
+                None => assert_eq!((got.status.code(), got.stdout.len()), (Some(5), 0), "{levels:?} on {}", on.name),
+            }
+        }
+    }
 }

@@ -1,35 +1,56 @@
-//! Scalar kernels on this machine against the oracle, bit for bit: every operation on edge values, every element type, and
-//! random kernels with control flow. A C program calls the machine code; nothing here jumps into it.
+//! Scalar kernels on each machine against the oracle, bit for bit: every operation on edge values, every element type, and
+//! random kernels with control flow. A program calls the machine code; nothing here jumps into it.
 
 mod common;
 mod generate;
 
 use std::process::Command;
 
-use common::LEVEL;
+use artifact::{Machine, Symbol};
+use common::{LEVEL, batch};
 use generate::{Case, Random, binaries, for_each, is_nan, unaries};
 use ir::kernel::run::{Buffer, Pointer};
 use ir::kernel::scalar::Expr;
 use ir::kernel::{Facts, KernelBody};
+use ir::tensor::Dtype;
 
-/// Runs every case on the machine and with the oracle. Fails on the first difference.
+/// Runs every case on each machine and with the oracle. Fails on the first difference.
 fn compare(test: &str, cases: &[Case]) {
-    if !common::native(test) {
-        return;
+    if common::native(test) {
+        judge("x86-64", cases, &here(test, cases));
     }
-    let target = clif::Target::new(artifact::Machine::X86_64);
-    let mut symbols = Vec::new();
+    let call = |(i, (case, function)): (usize, (&Case, Symbol))| {
+        let buffer = |(_, bytes): &(Dtype, Vec<u8>)| batch::Buffer { bytes: bytes.clone(), start: 0 };
+        let function = Symbol { name: format!("k{i}"), ..function };
+        batch::Call { function, buffers: case.buffers.iter().map(buffer).collect() }
+    };
+    let functions = compile(Machine::Aarch64, cases);
+    let calls: Vec<_> = cases.iter().zip(functions).enumerate().map(call).collect();
+    if let Some(outcomes) = batch::run(test, "cortex-a53", &calls) {
+        judge("aarch64", cases, &outcomes);
+    }
+}
+
+fn compile(machine: Machine, cases: &[Case]) -> Vec<Symbol> {
+    let target = clif::Target::new(machine);
+    let each = |(i, case): (usize, &Case)| {
+        let KernelBody::Scalar(scalar) = &case.kernel.body else { panic!("only scalar kernels here") };
+        ir::kernel::verify(&case.kernel, &case.facts).unwrap_or_else(|faults| panic!("{}: {faults:#?}", case.kernel.name));
+        let symbol = clif::scalar_kernel(&target, &format!("k{i}"), case.kernel.args.len(), scalar, &case.facts).expect("small enough");
+        assert_eq!(symbol.relocations, [], "a scalar kernel stands alone");
+        symbol
+    };
+    cases.iter().enumerate().map(each).collect()
+}
+
+/// What this machine makes of the cases, called from C.
+fn here(test: &str, cases: &[Case]) -> Vec<batch::Outcome> {
+    let symbols: Vec<Symbol> = compile(Machine::X86_64, cases).into_iter().map(Symbol::global).collect();
     let (mut declarations, mut table) = (String::new(), String::new());
     let mut input = Vec::new();
     for (i, case) in cases.iter().enumerate() {
-        let KernelBody::Scalar(scalar) = &case.kernel.body else { panic!("only scalar kernels here") };
-        ir::kernel::verify(&case.kernel, &case.facts).unwrap_or_else(|faults| panic!("{}: {faults:#?}", case.kernel.name));
-        let name = format!("k{i}");
-        let symbol = clif::scalar_kernel(&target, &name, case.kernel.args.len(), scalar, &case.facts).expect("small enough");
-        assert_eq!(symbol.relocations, [], "a scalar kernel stands alone");
-        symbols.push(symbol.global());
-        declarations += &format!("kernel {name};\n");
-        table += &format!("{name},");
+        declarations += &format!("kernel k{i};\n");
+        table += &format!("k{i},");
         input.extend((case.buffers.len() as u64).to_le_bytes());
         for (_, bytes) in &case.buffers {
             input.extend((bytes.len() as u64).to_le_bytes());
@@ -69,22 +90,32 @@ int main(void) {{
     let output = common::piped(&mut Command::new(program), &input);
     assert!(output.status.success(), "{:?}", output.status);
     let mut got = output.stdout.as_slice();
-    for case in cases {
+    let mut take = |n: usize| got.split_off(..n).expect("the program wrote it").to_vec();
+    let outcome = |case: &Case| batch::Outcome {
+        status: i32::from_le_bytes(take(4).try_into().expect("4 bytes")),
+        buffers: case.buffers.iter().map(|(_, bytes)| take(bytes.len())).collect(),
+    };
+    let outcomes = cases.iter().map(outcome).collect();
+    assert!(got.is_empty());
+    outcomes
+}
+
+/// Compares what a machine made of the cases with the oracle.
+fn judge(machine: &str, cases: &[Case], outcomes: &[batch::Outcome]) {
+    for (case, outcome) in cases.iter().zip(outcomes) {
         let mut wanted: Vec<Vec<u8>> = case.buffers.iter().map(|(_, bytes)| bytes.clone()).collect();
         let mut buffers: Vec<Buffer> = wanted.iter_mut().map(|bytes| Buffer::Open(bytes)).collect();
         let args: Vec<Pointer> = (0..buffers.len()).map(|buffer| Pointer { buffer, offset: 0 }).collect();
         let status = ir::kernel::run(&case.kernel, &case.facts, &mut buffers, &args);
-        let machine = i32::from_le_bytes(got.split_off(..4).expect("a status").try_into().expect("4 bytes"));
-        assert_eq!(machine, i32::from(status), "status of {}\n{:?}", case.kernel.name, case.kernel.body);
-        for ((dtype, before), wanted) in case.buffers.iter().zip(&wanted) {
-            let got = got.split_off(..wanted.len()).expect("a buffer");
+        assert_eq!(outcome.status, i32::from(status), "status of {} on {machine}\n{:?}", case.kernel.name, case.kernel.body);
+        for (((dtype, before), wanted), got) in case.buffers.iter().zip(&wanted).zip(&outcome.buffers) {
             let width = dtype.bytes();
             for (i, (got, wanted)) in got.chunks(width).zip(wanted.chunks(width)).enumerate() {
                 let same = got == wanted || is_nan(*dtype, got) && is_nan(*dtype, wanted);
                 let name = &case.kernel.name;
                 assert!(
                     same,
-                    "{name}: element {i} ({}) is {got:02x?}, not {wanted:02x?}; was {:02x?}\n{:?}",
+                    "{name} on {machine}: element {i} ({}) is {got:02x?}, not {wanted:02x?}; was {:02x?}\n{:?}",
                     dtype.name(),
                     &before[i * width..(i + 1) * width],
                     case.kernel.body
@@ -92,7 +123,6 @@ int main(void) {{
             }
         }
     }
-    assert!(got.is_empty());
 }
 
 /// A multiply-add rounds once on the first level, twice on the second.

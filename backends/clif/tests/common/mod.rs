@@ -2,13 +2,16 @@
 //! programs that may be missing (said aloud: a line that starts with `SKIPPED` on the error stream).
 #![allow(dead_code)]
 
+#[path = "../../../arm64/tests/common/batch.rs"]
+pub mod batch;
 pub mod model;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use artifact::{Code, Machine, Symbol, System};
+pub use batch::{folder, piped};
 use ir::kernel::Facts;
 use ir::kernel::facts::{Menu, MinMax};
 
@@ -27,12 +30,46 @@ pub const LEVEL: Facts = Facts {
     unroll: 4,
 };
 
-/// A fresh folder of this test.
-pub fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).expect("a folder for the test");
-    path
+/// A processor that programs of a machine run on, and the command that does it.
+pub struct Processor {
+    pub machine: Machine,
+    pub name: &'static str,
+    command: &'static [&'static str],
+}
+
+/// This machine itself.
+pub const HERE: Processor = Processor { machine: Machine::X86_64, name: "here", command: &[] };
+/// The plainest ARM64.
+pub const A53: Processor = arm("cortex-a53", &["qemu-aarch64", "-cpu", "cortex-a53"]);
+/// With dot products.
+pub const A76: Processor = arm("cortex-a76", &["qemu-aarch64", "-cpu", "cortex-a76"]);
+/// With everything that there is.
+pub const MAX: Processor = arm("max", &["qemu-aarch64", "-cpu", "max"]);
+
+const fn arm(name: &'static str, command: &'static [&'static str]) -> Processor {
+    Processor { machine: Machine::Aarch64, name, command }
+}
+
+impl Processor {
+    /// Whether programs run on it; if not, says which test loses it.
+    pub fn runs(&self, test: &str) -> bool {
+        match self.command {
+            [tool, ..] => have(tool, test),
+            [] => native(test),
+        }
+    }
+
+    /// The program to be run on it.
+    pub fn command(&self, program: &Path) -> Command {
+        match self.command {
+            [tool, arguments @ ..] => {
+                let mut command = Command::new(tool);
+                command.args(arguments).arg(program);
+                command
+            }
+            [] => Command::new(program),
+        }
+    }
 }
 
 /// Whether `tool` is installed. If not, says which test loses what.
@@ -54,25 +91,6 @@ pub fn native(test: &str) -> bool {
         writeln!(std::io::stderr(), "SKIPPED clif::{test}: needs x86-64 Linux with AVX2").expect("standard error");
     }
     fits && have("cc", test)
-}
-
-/// Runs `command` with `input` on its standard input.
-pub fn piped(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let mut stdin = child.stdin.take().expect("it was asked for");
-    let input = input.to_vec();
-    // a child that fails early does not read
-    let writer = std::thread::spawn(move || {
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().expect("the child ends");
-    writer.join().expect("writing to a pipe does not panic");
-    output
 }
 
 /// Writes each list of symbols as an object and `source` beside them, and links all. Returns the program.

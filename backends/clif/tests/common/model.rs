@@ -1,7 +1,7 @@
 //! A small model by hand, of scalar kernels only: `y = transpose(x * c)` through the arena and each worker's scratch, and
 //! `z = index + 1` where every index must be below 40, else status 4.
 
-use artifact::{Content, Symbol};
+use artifact::{Content, Machine, Symbol};
 use clif::{Entry, Level, Memory, Target, Weights};
 use ir::kernel::scalar::{Binary, Expr, ScalarKernel, Stmt, Ty, Value};
 use ir::kernel::{Access, Arg, Kernel, KernelBody};
@@ -110,23 +110,53 @@ pub fn expected(factor: f32, x: &[f32], index: &[i64]) -> (Vec<f32>, Vec<i64>) {
     (y, index.iter().map(|i| i + 1).collect())
 }
 
-/// All symbols of the model with two levels, but the stub `cpu`. Level `x86-64-v3` has the factor 1, `x86-64-v4` the factor 2.
-pub fn symbols(name: &str, cpu: &str, weights_in_file: bool, free_symbols: &[(i64, i64)]) -> (Vec<Symbol>, Memory, Pool) {
-    let target = Target::new(artifact::Machine::X86_64);
-    let programs = [program(1.0), program(2.0)];
+/// The levels of a machine: name, what its code needs of the CPU, and an instruction that only this level's CPUs have.
+pub fn levels(machine: Machine) -> &'static [(&'static str, u64, &'static [u8])] {
+    use arm64::stubs::cpu::{DOTPROD, I8MM};
+    // what `sdot` and `smmla` on v0 look like
+    const SDOT: &[u8] = &0x4e80_9400u32.to_le_bytes();
+    const SMMLA: &[u8] = &0x4e80_a400u32.to_le_bytes();
+    match machine {
+        Machine::X86_64 => &[("x86-64-v3", 0b011, &[]), ("x86-64-v4", 0b101, &[])],
+        Machine::Aarch64 => &[("armv8", 0, &[]), ("armv8+dotprod", DOTPROD, SDOT), ("armv8+i8mm", DOTPROD | I8MM, SMMLA)],
+    }
+}
+
+/// All symbols of the model but the stub `cpu`, with the levels of these numbers. Level `i` has the factor `i + 1`, and kernels that
+/// begin with the level's own instruction.
+pub fn symbols(
+    machine: Machine,
+    chosen: &[usize],
+    name: &str,
+    cpu: &str,
+    weights_in_file: bool,
+    free_symbols: &[(i64, i64)],
+) -> (Vec<Symbol>, Memory, Pool) {
+    let target = Target::new(machine);
+    let programs: Vec<Program> = chosen.iter().map(|i| program((i + 1) as f32)).collect();
     let pool = Pool::new(&programs);
     let mut symbols = Vec::new();
-    let mut names = Vec::new();
-    // the levels share their kernels
-    for kernel in &programs[0].kernels {
-        let KernelBody::Scalar(scalar) = &kernel.body else { unreachable!() };
-        names.push(format!("{name}.{}", kernel.name));
-        let symbol = clif::scalar_kernel(&target, names.last().expect("one"), kernel.args.len(), scalar, &LEVEL);
-        symbols.push(symbol.expect("small enough"));
+    let mut names: Vec<Vec<String>> = Vec::new();
+    for &i in chosen {
+        let (level, _, first) = levels(machine)[i];
+        let mut own = Vec::new();
+        for kernel in &programs[0].kernels {
+            let KernelBody::Scalar(scalar) = &kernel.body else { unreachable!() };
+            own.push(format!("{name}.{level}.{}", kernel.name));
+            let symbol = clif::scalar_kernel(&target, own.last().expect("one"), kernel.args.len(), scalar, &LEVEL);
+            let mut symbol = symbol.expect("small enough");
+            let Content::Bytes(bytes) = &mut symbol.content else { unreachable!() };
+            bytes.splice(0..0, first.iter().copied());
+            symbols.push(symbol);
+        }
+        names.push(own);
     }
     let place = format!("{name}.weights");
-    let level = |i: usize, name, mask| Level { program: &programs[i], name, mask, kernels: &names, constants: &pool.offsets[i] };
-    let levels = [level(0, "x86-64-v3", 0b011), level(1, "x86-64-v4", 0b101)];
+    let level = |(at, &i): (usize, &usize)| {
+        let (level, mask, _) = levels(machine)[i];
+        Level { program: &programs[at], name: level, mask, kernels: &names[at], constants: &pool.offsets[at] }
+    };
+    let levels: Vec<Level> = chosen.iter().enumerate().map(level).collect();
     let from = if weights_in_file { Weights::Caller } else { Weights::Symbol(&place) };
     let entry = Entry { name, cpu, levels: &levels, weights: from, free_symbols };
     symbols.extend(clif::entry(&target, &entry).expect("small enough"));
