@@ -41,3 +41,11 @@ fn function(symbol: &Symbol, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
     }
     Ok(())
 }
+
+/// What is in each module; its instructions are for the tools of WebAssembly.
+pub fn modules(modules: &[crate::link::Module], out: &mut dyn Write) -> Result<()> {
+    for module in modules {
+        writeln!(out, "; {} {} bytes", module.level, module.bytes.len())?;
+    }
+    Ok(())
+}

@@ -19,10 +19,9 @@ use crate::target::{Level, Target};
 pub const COMPILER: &str = concat!("maquette ", env!("CARGO_PKG_VERSION"));
 
 /// Where weights go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
     /// Into the artifact.
-    #[default]
     Embed,
     /// Into `NAME.bin` beside it.
     File,
@@ -34,7 +33,8 @@ pub struct Options {
     pub target: &'static Target,
     /// The least able first; never empty.
     pub levels: Vec<&'static Level>,
-    pub weights: Weights,
+    /// `None`: into the artifact, but for WebAssembly only where they are small.
+    pub weights: Option<Weights>,
     /// Prefix of everything in C: its own `c_identifier`.
     pub name: String,
     pub passes: passes::run::Options,
@@ -52,7 +52,7 @@ impl Options {
         Options {
             target,
             levels,
-            weights: Weights::Embed,
+            weights: None,
             name: name.into(),
             passes: passes::run::Options::default(),
             dims: BTreeMap::new(),

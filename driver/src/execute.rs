@@ -37,6 +37,11 @@ impl Runner {
         Ok(Runner(words))
     }
 
+    /// These words where there are none.
+    pub fn or(self, word: &str) -> Runner {
+        if self.0.is_empty() { Runner(vec![word.into()]) } else { self }
+    }
+
     /// What an exit code means when it may be the runner's own.
     fn ended(&self, code: i32) -> Error {
         match code {

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod compile;
 pub mod error;
 pub mod execute;
+pub mod family;
 pub mod feeds;
 pub mod files;
 pub mod link;

@@ -1,5 +1,5 @@
-//! Programs to code: every kernel compiled by the room that can, the constants of all levels as one block, the entry and
-//! the description around them. It chooses names and nothing else.
+//! Programs to what is written: on a native machine every kernel compiled by the room that can, and the entry around them; for
+//! WebAssembly a module per level. The constants of all levels are one block. It chooses names and nothing else.
 
 use std::collections::HashMap;
 
@@ -10,26 +10,94 @@ use ir::{Fault, Program};
 
 use crate::compile::{COMPILER, Options, Watch, Weights};
 use crate::error::{Error, Result};
+use crate::family::{Family, Native};
 use crate::target::Level;
 
-/// A model as code, ready to be written in any form.
+/// A model compiled, ready to be written in any form.
 pub struct Linked {
     pub description: Description,
-    /// All but the descriptor, which the description becomes, and what executables add.
-    symbols: Vec<Symbol>,
     /// The block of constants that goes into a file of its own.
     pub weights: Option<Content>,
-    machine: artifact::Machine,
+    pub form: Form,
+}
+
+/// What it was compiled to.
+pub enum Form {
+    Native(Objects),
+    /// A module per level, the least able first.
+    Web(Vec<Module>),
+}
+
+/// A WebAssembly module.
+pub struct Module {
+    pub level: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+/// Object code of a native machine.
+pub struct Objects {
+    /// All but the descriptor, which the description becomes, and what executables add.
+    symbols: Vec<Symbol>,
+    native: &'static Native,
+    system: System,
     target: clif::Target,
 }
 
 /// Compiles and joins programs of one model, the least able level first.
 /// Fault: more code or memory than its addresses reach.
 pub fn link(programs: &[(&'static Level, Program)], options: &Options, watch: &dyn Watch) -> Result<Linked> {
-    let machine = options.target.machine.expect("a target that is not there yet is refused where it is named");
-    let target = clif::Target::new(machine);
+    let pool = Pool::new(programs.iter().map(|(_, p)| p));
+    let embed = pool.bytes == 0
+        || match options.weights {
+            Some(Weights::Embed) => true,
+            Some(Weights::File) => false,
+            // a module is held three times while it is compiled
+            None => !matches!(options.target.family, Family::Web) || pool.bytes <= EMBEDDED,
+        };
+    let description = describe(programs, options, if embed { 0 } else { pool.bytes });
+    let weights = (!embed).then(|| content(&pool));
+    match options.target.family {
+        Family::Native(native) => objects(native, programs, &pool, description, weights, options, watch),
+        Family::Web => modules(programs, &pool, description, weights, watch),
+    }
+}
+
+/// Bytes of constants that a module holds itself when the user does not say.
+const EMBEDDED: u64 = 2 << 20;
+
+fn modules(
+    programs: &[(&'static Level, Program)],
+    pool: &Pool,
+    mut description: Description,
+    weights: Option<Content>,
+    watch: &dyn Watch,
+) -> Result<Linked> {
+    watch.stage("compiling", programs.len());
+    let mut modules = Vec::new();
+    for ((level, program), constants) in programs.iter().zip(&pool.offsets) {
+        let facts = level.facts.expect("a level that is not there yet is refused where it is named");
+        let weights = if weights.is_none() { wasm::Weights::Embedded(pool) } else { wasm::Weights::Loaded(pool.bytes) };
+        let model = wasm::Model { program, facts, constants, weights };
+        modules.push(Module { level: level.name, bytes: wasm::module(&model)? });
+        watch.step();
+    }
+    description.contents.constant_bytes = pool.bytes;
+    description.contents.code_bytes = modules.iter().map(|m| m.bytes.len() as u64).max().unwrap_or(0);
+    Ok(Linked { description, weights, form: Form::Web(modules) })
+}
+
+fn objects(
+    native: &'static Native,
+    programs: &[(&'static Level, Program)],
+    pool: &Pool,
+    mut description: Description,
+    weights: Option<Content>,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Linked> {
+    let target = clif::Target::new(native.machine);
     let name = &options.name;
-    let mut kernels = Kernels { name, target: &target, symbols: Vec::new(), known: HashMap::new(), faults: Vec::new() };
+    let mut kernels = Kernels { name, native, target: &target, symbols: Vec::new(), known: HashMap::new(), faults: Vec::new() };
     watch.stage("compiling", programs.iter().map(|(_, p)| p.kernels.len()).sum());
     let mut names = Vec::new();
     for (level, program) in programs {
@@ -40,33 +108,29 @@ pub fn link(programs: &[(&'static Level, Program)], options: &Options, watch: &d
         return Err(faults.into());
     }
 
-    let pool = Pool::new(programs.iter().map(|(_, p)| p));
     let levels: Vec<clif::Level> = programs
         .iter()
         .zip(names.iter().zip(&pool.offsets))
         .map(|((level, program), (kernels, constants))| clif::Level { program, name: level.name, mask: level.mask, kernels, constants })
         .collect();
     let weights_symbol = format!("{name}.weights");
-    let embed = options.weights == Weights::Embed || pool.bytes == 0;
-    let cpu = x64::stubs::cpu();
     let cpu_symbol = format!("{name}.cpu");
     let entry = clif::Entry {
         name,
         cpu: &cpu_symbol,
         levels: &levels,
-        weights: if embed { clif::Weights::Symbol(&weights_symbol) } else { clif::Weights::Caller },
+        weights: if weights.is_none() { clif::Weights::Symbol(&weights_symbol) } else { clif::Weights::Caller },
         free_symbols: &[],
     };
-    symbols.push(x64::function(&cpu_symbol, cpu.code));
+    let system = options.target.system;
+    symbols.push((native.cpu)(&cpu_symbol, system, levels.iter().fold(0, |word, level| word | level.mask)));
     symbols.extend(clif::entry(&target, &entry).map_err(Error::from)?);
-    if embed {
-        symbols.push(Symbol::constant(&weights_symbol, WEIGHTS_ALIGN, content(&pool)));
+    if weights.is_none() {
+        symbols.push(Symbol::constant(&weights_symbol, WEIGHTS_ALIGN, content(pool)));
     }
-    let mut description = describe(programs, options, if embed { 0 } else { pool.bytes });
-    let code = Code { machine, system: System::Linux, symbols };
+    let code = Code { machine: native.machine, system, symbols };
     description.contents = describe::Contents::of(&code);
-    let weights = (!embed).then(|| content(&pool));
-    Ok(Linked { description, symbols: code.symbols, weights, machine, target })
+    Ok(Linked { description, weights, form: Form::Native(Objects { symbols: code.symbols, native, system, target }) })
 }
 
 /// The constants as the content of a symbol or a file, packed when they are written.
@@ -75,18 +139,17 @@ fn content(pool: &Pool) -> Content {
     Content::lazy(pool.bytes, move |out| pool.write(out))
 }
 
-impl Linked {
+impl Objects {
     /// What a program links against: one global name, `NAME_model`.
-    pub fn library(&self) -> Result<Code> {
-        let d = &self.description;
+    pub fn library(&self, description: &Description) -> Result<Code> {
+        let name = &description.name;
         let mut symbols = self.symbols.clone();
-        symbols.extend(artifact::descriptor(d, &format!("{}.run", d.name), &format!("{}.cpu", d.name), None)?);
-        Ok(Code { machine: self.machine, system: System::Linux, symbols })
+        symbols.extend(artifact::descriptor(description, &format!("{name}.run"), &format!("{name}.cpu"), None)?);
+        Ok(self.code(symbols))
     }
 
     /// A program that starts at [`START`] and speaks the protocol of docs/cli.md.
-    pub fn executable(&self) -> Result<Code> {
-        let d = &self.description;
+    pub fn executable(&self, d: &Description) -> Result<Code> {
         let bytes = |tensors: &[describe::Tensor]| tensors.iter().map(|t| t.bytes).collect::<Vec<u64>>();
         let exe = clif::Exe {
             name: &d.name,
@@ -101,9 +164,12 @@ impl Linked {
         };
         let mut symbols = self.symbols.clone();
         symbols.extend(clif::exe(&self.target, &exe).map_err(Error::from)?);
-        let stubs = std::iter::once(x64::stubs::start()).chain(x64::stubs::system_calls());
-        symbols.extend(stubs.map(|stub| x64::function(stub.name, stub.code)));
-        Ok(Code { machine: self.machine, system: System::Linux, symbols })
+        symbols.extend((self.native.program)());
+        Ok(self.code(symbols))
+    }
+
+    fn code(&self, symbols: Vec<Symbol>) -> Code {
+        Code { machine: self.native.machine, system: self.system, symbols }
     }
 }
 
@@ -113,6 +179,7 @@ pub const START: &str = "_start";
 /// Kernels as symbols; equal ones that come out alike are one.
 struct Kernels<'a> {
     name: &'a str,
+    native: &'static Native,
     target: &'a clif::Target,
     symbols: Vec<Symbol>,
     known: HashMap<(Kernel, &'static str), String>,
@@ -127,7 +194,7 @@ impl Kernels<'_> {
             return name.clone();
         }
         let name = format!("{}.{}.{}", self.name, level.name, kernel.name);
-        match compile(self.target, &name, kernel, facts) {
+        match self.compile(&name, kernel, facts) {
             Ok(symbol) => self.symbols.push(symbol),
             Err(fault) => self.faults.push(fault),
         }
@@ -135,12 +202,12 @@ impl Kernels<'_> {
         watch.step();
         name
     }
-}
 
-fn compile(target: &clif::Target, name: &str, kernel: &Kernel, facts: &Facts) -> std::result::Result<Symbol, Fault> {
-    match &kernel.body {
-        KernelBody::Tile(tile) => Ok(x64::function(name, x64::compile(tile, kernel.args.len(), facts))),
-        KernelBody::Scalar(scalar) => clif::scalar_kernel(target, name, kernel.args.len(), scalar, facts),
+    fn compile(&self, name: &str, kernel: &Kernel, facts: &Facts) -> std::result::Result<Symbol, Fault> {
+        match &kernel.body {
+            KernelBody::Tile(tile) => Ok((self.native.tile)(name, tile, kernel.args.len(), facts)),
+            KernelBody::Scalar(scalar) => clif::scalar_kernel(self.target, name, kernel.args.len(), scalar, facts),
+        }
     }
 }
 

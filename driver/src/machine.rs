@@ -1,6 +1,7 @@
 //! A model that is compiled and ready to run on this machine or through a runner: what `run`, `verify` and `bench` have in
 //! common. It lies in a folder of its own that goes with it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ir::program::Port;
@@ -10,8 +11,8 @@ use crate::budget;
 use crate::compile::{self, Dump, Optimized, Options, Watch};
 use crate::error::{Error, Result};
 use crate::execute::{Runner, execute};
-use crate::files::{Scratch, Written};
-use crate::link::{self, Linked};
+use crate::files::{self, Scratch};
+use crate::link::{self, Form, Linked};
 use crate::target::{Emit, Level};
 use crate::write::{self, Finished};
 use ir::Program;
@@ -47,7 +48,7 @@ impl Built {
 /// The program in its folder.
 pub struct Machine {
     _folder: Scratch,
-    program: Written,
+    program: PathBuf,
     arguments: Vec<String>,
     outputs: Vec<Port>,
     runner: Runner,
@@ -59,17 +60,25 @@ impl Machine {
             budget::child(program)?;
         }
         let folder = Scratch::new()?;
-        let mut written = write::write(&built.finished(), &[Emit::Executable], &folder.path)?;
-        let weights = built.linked.weights.is_some().then(|| written.pop()).flatten();
-        let arguments = weights.map(|w| w.path.display().to_string()).into_iter().collect();
-        let program = written.pop().expect("the executable was asked for");
+        let (program, arguments, runner) = match &built.linked.form {
+            Form::Native(_) => {
+                let mut written = write::write(&built.finished(), &[Emit::Executable], &folder.path)?;
+                let weights = built.linked.weights.is_some().then(|| written.pop()).flatten();
+                let arguments = weights.map(|w| w.path.display().to_string()).into_iter().collect();
+                (written.pop().expect("the executable was asked for").path, arguments, runner.clone())
+            }
+            Form::Web(_) => {
+                write::write(&built.finished(), &[Emit::Wasm, Emit::Script], &folder.path)?;
+                (script(&folder.path, &built.linked.description.name)?, Vec::new(), runner.clone().or("node"))
+            }
+        };
         let outputs = built.programs.first().map(|(_, p)| p.outputs.clone()).unwrap_or_default();
-        Ok(Machine { _folder: folder, program, arguments, outputs, runner: runner.clone() })
+        Ok(Machine { _folder: folder, program, arguments, outputs, runner })
     }
 
     /// The outputs by name, in order. Fault: the model returns a status.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<(String, Tensor)>> {
-        let bytes = bytes::Bytes::from(execute(&self.program.path, &self.arguments, &self.runner, inputs)?);
+        let bytes = bytes::Bytes::from(execute(&self.program, &self.arguments, &self.runner, inputs)?);
         let wanted: u64 = self.outputs.iter().map(|p| p.bytes).sum();
         if bytes.len() as u64 != wanted {
             return Err(Error::Internal(format!("the compiled model wrote {} bytes, its outputs are {wanted}", bytes.len())));
@@ -89,9 +98,18 @@ impl Machine {
     pub fn bench(&self, inputs: &[Tensor], rounds: usize) -> Result<Vec<Duration>> {
         let mut arguments = self.arguments.clone();
         arguments.extend(["--bench".to_string(), rounds.to_string()]);
-        let text = execute(&self.program.path, &arguments, &self.runner, inputs)?;
+        let text = execute(&self.program, &arguments, &self.runner, inputs)?;
         let text = String::from_utf8_lossy(&text);
         let times: Option<Vec<Duration>> = text.lines().map(|l| l.parse().ok().map(Duration::from_nanos)).collect();
         times.filter(|t| t.len() == rounds).ok_or_else(|| Error::Internal("the compiled model did not print its times".into()))
     }
+}
+
+/// The script that makes a program of modules, beside them.
+fn script(folder: &Path, name: &str) -> Result<PathBuf> {
+    const TEXT: &str = include_str!("web/run.mjs");
+    let path = folder.join("run.mjs");
+    let text = TEXT.replace("./model.mjs", &format!("./{}", write::file_name(Emit::Script, name)));
+    std::fs::write(&path, text).map_err(|why| Error::file(path.display(), files::reason(&why)))?;
+    Ok(path)
 }

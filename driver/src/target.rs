@@ -1,12 +1,14 @@
-//! The machines that models are compiled for: their names, CPU levels and kinds of file, as one table. What is planned
-//! stands in it too, so that the answer is "not yet", with what there is instead. It knows no instruction.
+//! The machines that models are compiled for: their names, CPU levels and kinds of file, as one table. A level that is
+//! planned stands in it too, so that the answer is "not yet", with what there is instead. It knows no instruction.
 
 use std::fmt;
 
+use artifact::System;
 use ir::Fault;
 use ir::kernel::Facts;
 use target_lexicon::{Architecture, Environment, OperatingSystem, Triple, Vendor};
-use x64::stubs::cpu;
+
+use crate::family::{self, Family};
 
 /// A kind of file that `compile` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +17,12 @@ pub enum Emit {
     Object,
     SharedObject,
     Executable,
+    /// A WebAssembly module per level.
+    Wasm,
+    /// What loads the modules.
+    Script,
+    /// The script's types.
+    Types,
     Header,
     Json,
     Gir,
@@ -23,8 +31,20 @@ pub enum Emit {
 }
 
 impl Emit {
-    pub const ALL: &[Emit] =
-        &[Emit::Archive, Emit::Object, Emit::SharedObject, Emit::Executable, Emit::Header, Emit::Json, Emit::Gir, Emit::Kir, Emit::Asm];
+    pub const ALL: &[Emit] = &[
+        Emit::Archive,
+        Emit::Object,
+        Emit::SharedObject,
+        Emit::Executable,
+        Emit::Wasm,
+        Emit::Script,
+        Emit::Types,
+        Emit::Header,
+        Emit::Json,
+        Emit::Gir,
+        Emit::Kir,
+        Emit::Asm,
+    ];
 
     /// The word of `--emit`.
     pub fn word(self) -> &'static str {
@@ -33,6 +53,9 @@ impl Emit {
             Emit::Object => "o",
             Emit::SharedObject => "so",
             Emit::Executable => "exe",
+            Emit::Wasm => "wasm",
+            Emit::Script => "mjs",
+            Emit::Types => "ts",
             Emit::Header => "h",
             Emit::Json => "json",
             Emit::Gir => "gir",
@@ -71,11 +94,18 @@ impl PartialEq for Level {
 #[derive(Debug)]
 pub struct Target {
     pub name: &'static str,
-    /// `None`: planned.
-    pub machine: Option<artifact::Machine>,
+    pub family: Family,
+    pub system: System,
     /// Baseline first, each at least as able as those before it, as far as they compare.
     pub levels: &'static [Level],
+    /// What there is to write.
     pub emits: &'static [Emit],
+    /// What is written when the user does not say.
+    pub usual: &'static [Emit],
+    /// How many of the levels, from the baseline on, an artifact has when the user does not say, and it is not for this machine.
+    pub widest: usize,
+    /// The words that call a C compiler for it; none: it takes none.
+    pub cc: &'static str,
     architecture: fn(&Triple) -> bool,
 }
 
@@ -88,31 +118,71 @@ const fn later(name: &'static str, needs: &'static str) -> Level {
 }
 
 const X86_64: &[Level] = &[
-    level("x86-64-v3", "AVX2, FMA, BMI, F16C (Haswell 2013, Zen 2017)", &x64::facts::X86_64_V3, cpu::V3),
-    level("x86-64-v4", "AVX-512 F BW CD DQ VL (Skylake-X 2017, Zen 4 2022)", &x64::facts::X86_64_V4, cpu::V4),
+    level("x86-64-v3", "AVX2, FMA, BMI, F16C (Haswell 2013, Zen 2017)", &x64::facts::X86_64_V3, x64::stubs::cpu::V3),
+    level("x86-64-v4", "AVX-512 F BW CD DQ VL (Skylake-X 2017, Zen 4 2022)", &x64::facts::X86_64_V4, x64::stubs::cpu::V4),
     later("x86-64-v4+vnni", "x86-64-v4 and AVX512_VNNI"),
     later("x86-64-v4+vbmi", "x86-64-v4 and AVX512_VBMI"),
 ];
-const AARCH64: &[Level] = &[later("armv8", "NEON"), later("armv8+dotprod", "sdot, udot"), later("armv8+i8mm", "smmla")];
-const WASM: &[Level] = &[later("simd128", "fixed-width SIMD"), later("relaxed", "relaxed SIMD")];
+const AARCH64: &[Level] = &[
+    level("armv8", "NEON (every 64-bit ARM)", &arm64::facts::ARMV8, 0),
+    level(
+        "armv8+dotprod",
+        "sdot, udot (Cortex-A55 and A76 2018, Apple A13 2019)",
+        &arm64::facts::ARMV8_DOTPROD,
+        arm64::stubs::cpu::DOTPROD,
+    ),
+    level("armv8+i8mm", "smmla (Cortex-X2 and A710 2021, Apple M2 2022)", &arm64::facts::ARMV8_I8MM, arm64::stubs::cpu::I8MM),
+];
+const WASM: &[Level] = &[
+    level("simd128", "fixed-width SIMD (Chrome 91, Firefox 89, Safari 16.4, Node 16)", &wasm::facts::SIMD128, 0),
+    level("relaxed", "relaxed SIMD (Chrome 114, Firefox 145, Node 21)", &wasm::facts::RELAXED, 0),
+];
 
-/// Every target, those that work first.
+use Emit::*;
+const LIBRARY: &[Emit] = &[Archive, Header, Json];
+const OBJECTS: &[Emit] = &[Archive, Object, Header, Json, Gir, Kir, Asm];
+const PROGRAMS: &[Emit] = &[Archive, Object, SharedObject, Executable, Header, Json, Gir, Kir, Asm];
+const MODULES: &[Emit] = &[Wasm, Script, Types, Json, Gir, Kir, Asm];
+
+/// Every target.
 pub const TARGETS: &[Target] = &[
     Target {
         name: "x86_64-linux",
-        machine: Some(artifact::Machine::X86_64),
+        family: Family::Native(&family::X86_64),
+        system: System::Linux,
         levels: X86_64,
-        emits: Emit::ALL,
+        emits: PROGRAMS,
+        usual: LIBRARY,
+        widest: 1,
+        cc: "x86_64-linux-gnu-gcc",
         architecture: |t| is(t, X64, &[LINUX]),
     },
-    planned("aarch64-linux", AARCH64, |t| is(t, ARM64, &[LINUX]) && t.environment != Environment::Android),
-    planned("aarch64-android", AARCH64, |t| is(t, ARM64, &[LINUX]) && t.environment == Environment::Android),
-    planned("aarch64-macos", AARCH64, |t| {
+    arm64("aarch64-linux", System::Linux, PROGRAMS, "aarch64-linux-gnu-gcc", |t| {
+        is(t, ARM64, &[LINUX]) && t.environment != Environment::Android
+    }),
+    arm64("aarch64-android", System::Android, PROGRAMS, "aarch64-linux-android30-clang", |t| {
+        is(t, ARM64, &[LINUX]) && t.environment == Environment::Android
+    }),
+    arm64("aarch64-macos", System::MacOs, OBJECTS, "clang -arch arm64", |t| {
         matches!(t.operating_system, OperatingSystem::Darwin(_) | OperatingSystem::MacOSX(_)) && ARM64(t)
     }),
-    planned("aarch64-ios", AARCH64, |t| matches!(t.operating_system, OperatingSystem::IOS(_)) && ARM64(t)),
-    planned("aarch64-none", AARCH64, |t| is(t, ARM64, &[OperatingSystem::None_, OperatingSystem::Unknown])),
-    planned("wasm32", WASM, |t| t.architecture == Architecture::Wasm32),
+    arm64("aarch64-ios", System::Ios, OBJECTS, "xcrun -sdk iphoneos clang -arch arm64", |t| {
+        matches!(t.operating_system, OperatingSystem::IOS(_)) && ARM64(t)
+    }),
+    arm64("aarch64-none", System::None, OBJECTS, "aarch64-none-elf-gcc", |t| {
+        is(t, ARM64, &[OperatingSystem::None_, OperatingSystem::Unknown])
+    }),
+    Target {
+        name: "wasm32",
+        family: Family::Web,
+        system: System::None,
+        levels: WASM,
+        emits: MODULES,
+        usual: &[Wasm, Script, Types, Json],
+        widest: 2,
+        cc: "",
+        architecture: |t| t.architecture == Architecture::Wasm32,
+    },
 ];
 
 const LINUX: OperatingSystem = OperatingSystem::Linux;
@@ -124,8 +194,9 @@ fn is(triple: &Triple, architecture: fn(&Triple) -> bool, systems: &[OperatingSy
     architecture(triple) && systems.contains(&triple.operating_system)
 }
 
-const fn planned(name: &'static str, levels: &'static [Level], architecture: fn(&Triple) -> bool) -> Target {
-    Target { name, machine: None, levels, emits: &[], architecture }
+const fn arm64(name: &'static str, system: System, emits: &'static [Emit], cc: &'static str, architecture: fn(&Triple) -> bool) -> Target {
+    let family = Family::Native(&family::ARM64);
+    Target { name, family, system, levels: AARCH64, emits, usual: LIBRARY, widest: 1, cc, architecture }
 }
 
 impl fmt::Display for Target {
@@ -134,37 +205,31 @@ impl fmt::Display for Target {
     }
 }
 
-fn ready() -> String {
-    TARGETS.iter().filter(|t| t.machine.is_some()).map(|t| t.name).collect::<Vec<_>>().join(", ")
+fn names() -> String {
+    TARGETS.iter().map(|t| t.name).collect::<Vec<_>>().join(", ")
 }
 
-/// The target of that name, or of a usual triple such as `x86_64-unknown-linux-gnu`. Fault: no such, or not yet.
+/// The target of that name, or of a usual triple such as `x86_64-unknown-linux-gnu`. Fault: there is no such.
 pub fn target(text: &str) -> Result<&'static Target, Fault> {
     let unknown =
-        |why: &str| Fault::usage(format!("{text:?} is no target{why}")).help(format!("there is {}; see `maquette targets`", ready()));
-    let found = match TARGETS.iter().find(|t| t.name == text) {
-        Some(target) => target,
-        None => {
-            let triple: Triple = text.parse().map_err(|_| unknown(""))?;
-            if let Vendor::Custom(vendor) = &triple.vendor {
-                return Err(unknown(&format!(": {:?} is not a vendor", vendor.as_str())));
-            }
-            if matches!(triple.operating_system, OperatingSystem::Windows) {
-                return Err(Fault::unsupported("there is no Windows target for now").help(format!("there is {}", ready())));
-            }
-            TARGETS.iter().find(|t| (t.architecture)(&triple)).ok_or_else(|| unknown(""))?
-        }
-    };
-    if found.machine.is_none() {
-        return Err(Fault::unsupported(format!("the target {found} is not there yet")).help(format!("there is {}", ready())));
+        |why: &str| Fault::usage(format!("{text:?} is no target{why}")).help(format!("there is {}; see `maquette targets`", names()));
+    if let Some(target) = TARGETS.iter().find(|t| t.name == text) {
+        return Ok(target);
     }
-    Ok(found)
+    let triple: Triple = text.parse().map_err(|_| unknown(""))?;
+    if let Vendor::Custom(vendor) = &triple.vendor {
+        return Err(unknown(&format!(": {:?} is not a vendor", vendor.as_str())));
+    }
+    if matches!(triple.operating_system, OperatingSystem::Windows) {
+        return Err(Fault::unsupported("there is no Windows target for now").help(format!("there is {}", names())));
+    }
+    TARGETS.iter().find(|t| (t.architecture)(&triple)).ok_or_else(|| unknown(""))
 }
 
 /// The machine that we run on. Fault: we cannot compile for it.
 pub fn host() -> Result<&'static Target, Fault> {
     let name = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    target(&name).map_err(|fault| fault.help(format!("name one with --target: there is {}", ready())))
+    target(&name).map_err(|fault| fault.help(format!("name one with --target: there is {}", names())))
 }
 
 impl Target {
@@ -239,7 +304,19 @@ fn runs(level: &str) -> bool {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+/// Whether this CPU runs code of a level.
+#[cfg(target_arch = "aarch64")]
+fn runs(level: &str) -> bool {
+    match level {
+        "armv8" => true,
+        "armv8+dotprod" => std::arch::is_aarch64_feature_detected!("dotprod"),
+        "armv8+i8mm" => std::arch::is_aarch64_feature_detected!("i8mm"),
+        _ => false,
+    }
+}
+
+/// Whether this CPU runs code of a level.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn runs(_level: &str) -> bool {
     false
 }
@@ -250,14 +327,11 @@ mod tests {
 
     #[test]
     fn names_and_usual_triples_are_understood() {
-        for text in ["x86_64-linux", "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl", "x86_64-pc-linux-gnu"] {
-            assert_eq!(target(text).expect(text).name, "x86_64-linux");
-        }
-    }
-
-    #[test]
-    fn what_is_planned_says_not_yet_and_names_what_there_is() {
-        let planned = [
+        let usual = [
+            ("x86_64-linux", "x86_64-linux"),
+            ("x86_64-unknown-linux-gnu", "x86_64-linux"),
+            ("x86_64-unknown-linux-musl", "x86_64-linux"),
+            ("x86_64-pc-linux-gnu", "x86_64-linux"),
             ("aarch64-linux", "aarch64-linux"),
             ("aarch64-unknown-linux-gnu", "aarch64-linux"),
             ("aarch64-linux-android", "aarch64-android"),
@@ -266,13 +340,20 @@ mod tests {
             ("aarch64-unknown-none", "aarch64-none"),
             ("wasm32-unknown-unknown", "wasm32"),
         ];
-        for (text, name) in planned {
-            let fault = target(text).expect_err(text);
-            assert_eq!(fault.kind, ir::Kind::Unsupported, "{fault}");
-            assert!(fault.what.contains(&format!("{name} is not there yet")), "{fault}");
-            assert!(fault.help.as_ref().is_some_and(|h| h.contains("x86_64-linux")), "{fault}");
+        for (text, name) in usual {
+            assert_eq!(target(text).expect(text).name, name);
         }
-        assert!(target("x86_64-pc-windows-msvc").expect_err("none").what.contains("Windows"));
+        let fault = target("x86_64-pc-windows-msvc").expect_err("none");
+        assert_eq!(fault.kind, ir::Kind::Unsupported, "{fault}");
+        assert!(fault.what.contains("Windows") && fault.help.as_ref().is_some_and(|h| h.contains("wasm32")), "{fault}");
+    }
+
+    #[test]
+    fn every_target_writes_what_it_writes_by_default() {
+        for target in TARGETS {
+            assert!(target.usual.iter().all(|e| target.emits.contains(e)), "{target}");
+            assert!(target.levels[..target.widest].iter().all(|l| l.facts.is_some()), "{target}");
+        }
     }
 
     #[test]

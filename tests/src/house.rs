@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ir::{Graph, Tensor};
 use maquette::compile::{Model, Options};
 use maquette::error::Result;
+use maquette::execute::Runner;
 use maquette::files::{Scratch, Written};
 use maquette::machine::{self, Built};
 use maquette::target::{self, Emit, Level, Target};
@@ -88,6 +89,64 @@ pub fn here(test: &str) -> Option<(&'static Target, Vec<&'static Level>)> {
             None
         }
     }
+}
+
+/// A machine that compiled models run on here: a target at one CPU level, and what runs it.
+pub struct Place {
+    pub target: &'static Target,
+    pub level: &'static Level,
+    pub runner: Runner,
+}
+
+impl Place {
+    pub fn options(&self, name: &str) -> Options {
+        Options::new(self.target, vec![self.level], name)
+    }
+}
+
+/// The processors on which qemu runs each level of ARM, all with no more than the level needs where there is such a one.
+const ARM: [(&str, &str); 3] = [("armv8", "cortex-a53"), ("armv8+dotprod", "cortex-a76"), ("armv8+i8mm", "max")];
+
+/// Every machine that can be run here: this one at each of its levels, ARM through qemu, WebAssembly through node. What is
+/// missing is said.
+pub fn places(test: &str) -> Vec<Place> {
+    let mut all = Vec::new();
+    if let Some((target, levels)) = here(test) {
+        all.extend(levels.into_iter().map(|level| Place { target, level, runner: Runner::default() }));
+    }
+    let runner = |words: &str| Runner::parse(words).expect("words");
+    let arm = target::target("aarch64-linux").expect("it is in the table");
+    if all.iter().all(|place| place.target.name != arm.name) && have("qemu-aarch64", test) {
+        for level in arm.levels {
+            let (_, cpu) = ARM.iter().find(|(name, _)| *name == level.name).expect("a processor for every level");
+            all.push(Place { target: arm, level, runner: runner(&format!("qemu-aarch64 -cpu {cpu}")) });
+        }
+    }
+    let web = target::target("wasm32").expect("it is in the table");
+    if have("node", test) {
+        for level in web.levels {
+            match node(level) {
+                Some(words) => all.push(Place { target: web, level, runner: runner(words) }),
+                None => skip(test, &format!("this node has no {} WebAssembly", level.name)),
+            }
+        }
+    }
+    all
+}
+
+/// How node runs a level. Between its versions 16 and 20, relaxed SIMD wants a word.
+fn node(level: &Level) -> Option<&'static str> {
+    let probe = if level.name == "relaxed" { "0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2" } else { "0, 65, 1, 253, 15" };
+    let body = probe.split(',').count() + 1;
+    let bytes = format!("0,97,115,109,1,0,0,0, 1,5,1,96,0,1,123, 3,2,1,0, 10,{},1,{body}, {probe}, 11", body + 2);
+    let says = format!("process.exit(WebAssembly.validate(new Uint8Array([{bytes}])) ? 0 : 1)");
+    let runs = |words: &&str| {
+        let mut words = words.split(' ');
+        let mut command = Command::new(words.next().expect("a word"));
+        command.args(words).args(["-e", &says]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    ["node", "node --experimental-wasm-relaxed-simd"].into_iter().find(runs)
 }
 
 /// What the command line takes by default, for some levels of this machine.

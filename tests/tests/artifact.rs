@@ -304,7 +304,7 @@ fn a_shared_object_of_every_level_runs_from_rust_with_workers_and_its_weights_ap
     for weights in [Weights::Embed, Weights::File] {
         let folder = house::scratch();
         let mut options = house::options(levels.clone(), "digits");
-        options.weights = weights;
+        options.weights = Some(weights);
         let graph = house::import(&house::digits(), &options).expect("the model is right");
         let image = house::made_up(&graph, 9);
         let wanted = one(oracle(&graph, &image).expect("right inputs"));
@@ -365,7 +365,7 @@ fn weights_in_a_file_are_read_and_checked() {
     let Some(level) = native("executable with weights apart") else { return };
     let folder = house::scratch();
     let mut options = house::options(vec![level], "digits");
-    options.weights = Weights::File;
+    options.weights = Some(Weights::File);
     let graph = house::import(&house::digits(), &options).expect("the model is right");
     let image = house::made_up(&graph, 11);
     let wanted = one(oracle(&graph, &image).expect("right inputs"));

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use maquette::compile;
-use maquette::execute::Runner;
 use maquette::machine::{self, Machine};
 use tests::suite::{self, Case, Verdict};
 use tests::{house, suite::oracle};
@@ -72,15 +71,25 @@ fn the_passes_keep_it_right() {
 }
 
 #[test]
-fn the_machine_is_right() {
-    let Some(cases) = cases("conformance of the machine") else { return };
-    let Some((_, levels)) = house::here("conformance of the machine") else { return };
-    for level in levels {
-        let verdicts = suite::run(&cases, &house::options(vec![level], "model"), &|graph, options, inputs| {
+fn every_machine_is_right() {
+    let Some(cases) = cases("conformance of the machines") else { return };
+    let mut first: Option<(&str, BTreeMap<String, (u64, Verdict)>)> = None;
+    for place in house::places("conformance of the machines") {
+        let verdicts = suite::run(&cases, &place.options("model"), &|graph, options, inputs| {
             let built = machine::build(graph, options, None, &())?;
-            let outputs = Machine::new(&built, &Runner::default())?.run(inputs)?;
+            let outputs = Machine::new(&built, &place.runner)?.run(inputs)?;
             Ok(outputs.into_iter().map(|(_, tensor)| tensor).collect())
         });
-        judge(level.name, &verdicts);
+        judge(place.level.name, &verdicts);
+        // what one machine does, all do
+        match &first {
+            None => first = Some((place.level.name, verdicts)),
+            Some((other, wanted)) => {
+                let right = |v: &BTreeMap<String, (u64, Verdict)>, name: &String| v[name].1 == Verdict::Right;
+                let differ: Vec<&String> = wanted.keys().filter(|name| right(wanted, name) != right(&verdicts, name)).collect();
+                println!("conformance, {} against {other}: {} cases differ", place.level.name, differ.len());
+                assert!(differ.is_empty(), "{} and {other} differ in {differ:?}", place.level.name);
+            }
+        }
     }
 }

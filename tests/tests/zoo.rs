@@ -1,17 +1,15 @@
-//! Real models, small enough for every run of the tests: the machine against the reference interpreter at each level of
-//! this CPU, what the passes leave of transposes, and how tight the plan of memory is.
+//! Real models, small enough for every run of the tests: every machine against the reference interpreter, what the passes
+//! leave of transposes, and how tight the plan of memory is.
 
 use std::path::{Path, PathBuf};
 
 use maquette::compare::{Tolerance, distance};
 use maquette::compile::Model;
-use maquette::execute::Runner;
 use maquette::feeds::Feeds;
 use maquette::machine::{self, Machine};
 use maquette::npz::Arrays;
 use maquette::plan;
-use maquette::target::Level;
-use tests::house;
+use tests::house::{self, Place};
 use tests::suite::oracle;
 
 /// Largest difference over the largest magnitude that is expected.
@@ -21,9 +19,10 @@ const TRANSPOSES: usize = 2;
 /// Arena over the largest sum of bytes that are alive in one step.
 const ARENA: f64 = 1.15;
 
-fn check(path: &Path, inputs: Option<&Path>, levels: &[&'static Level], wrong: &mut Vec<String>) {
+fn check(path: &Path, inputs: Option<&Path>, places: &[Place], wrong: &mut Vec<String>) {
     let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
-    let mut options = house::options(levels.to_vec(), "model");
+    let Some(first) = places.first() else { return };
+    let mut options = first.options("model");
     let model = Model::open(path).expect("the model is there");
     let arrays = inputs.map_or(Arrays::none(), |path| Arrays::open(path).expect("the inputs are there"));
     let feeds = Feeds::new(&arrays, &model.inputs(), &|_| false).expect("they fit");
@@ -34,10 +33,11 @@ fn check(path: &Path, inputs: Option<&Path>, levels: &[&'static Level], wrong: &
         None => house::made_up(&graph, 1),
     };
     let wanted = oracle(&graph, &inputs).expect("the inputs fit");
-    for &level in levels {
-        options.levels = vec![level];
+    for place in places {
+        (options.target, options.levels) = (place.target, vec![place.level]);
+        let level = place.level;
         let built = machine::build(graph.clone(), &options, None, &()).expect("it compiles");
-        let got = Machine::new(&built, &Runner::default()).and_then(|m| m.run(&inputs)).expect("it runs");
+        let got = Machine::new(&built, &place.runner).and_then(|m| m.run(&inputs)).expect("it runs");
         let error =
             got.iter().zip(&wanted).map(|((_, got), want)| distance(got, want, Tolerance { relative: 0.0, absolute: 0.0 }).relative);
         let error = error.fold(0.0, f64::max);
@@ -58,13 +58,13 @@ fn check(path: &Path, inputs: Option<&Path>, levels: &[&'static Level], wrong: &
 
 #[test]
 fn models_are_right_tight_and_without_transposes() {
-    let Some((_, levels)) = house::here("zoo") else { return };
+    let places = house::places("zoo");
     let mut wrong = Vec::new();
-    check(&house::digits(), None, &levels, &mut wrong);
+    check(&house::digits(), None, &places, &mut wrong);
     if let Some(zoo) = house::shared("zoo", "zoo") {
         for name in ["mnist", "mlt_ad_f32", "mlt_kws_f32", "mlt_vww_f32", "mlt_resnet8_f32", "face_rfb320"] {
             let file = |folder: &str, ending: &str| -> PathBuf { zoo.join(folder).join(format!("{name}.{ending}")) };
-            check(&file("models", "onnx"), Some(&file("inputs", "npz")), &levels, &mut wrong);
+            check(&file("models", "onnx"), Some(&file("inputs", "npz")), &places, &mut wrong);
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

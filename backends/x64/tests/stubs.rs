@@ -145,7 +145,8 @@ fn a_program_without_libc_starts_and_exits() {
         return;
     }
     let path = common::folder(name).join("program");
-    let code = Code { machine: Machine::X86_64, system: System::Linux, symbols: vec![global(stubs::start()), main_that_counts_arguments()] };
+    let code =
+        Code { machine: Machine::X86_64, system: System::Linux, symbols: vec![global(stubs::start()), main_that_counts_arguments()] };
     let mut file = std::fs::File::create(&path).expect("the folder is ours");
     artifact::executable(&code, "_start", &mut file).expect("well-formed code");
     file.set_permissions(std::fs::Permissions::from_mode(0o755)).expect("the file is ours");

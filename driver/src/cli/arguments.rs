@@ -49,7 +49,8 @@ pub struct TargetArgs {
     /// The machine to compile for, such as x86_64-linux; by default this one
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
-    /// CPU levels, separated by commas, such as native or x86-64-v3,x86-64-v4; by default native on this machine
+    /// CPU levels, separated by commas, such as native or x86-64-v3,x86-64-v4; by default native on this machine,
+    /// the widest elsewhere
     #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
     cpu: Vec<String>,
 }
@@ -130,7 +131,7 @@ fn machine(args: &TargetArgs, notes: &mut Vec<String>) -> Result<(&'static Targe
     }
     let here = target::host().is_ok_and(|h| h.name == target.name);
     if !here {
-        return Ok((target, vec![target.baseline()]));
+        return Ok((target, target.levels[..target.widest].iter().collect()));
     }
     let level = target.native()?;
     if level != target.baseline() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use ir::Fault;
 
 use super::arguments::{ModelArgs, PassArgs, TargetArgs, folder, setup};
 use super::console::Console;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::machine::{self, Built};
 use crate::plan;
 use crate::table::{Json, Table, count, size, word};
-use crate::target::Emit;
+use crate::target::{Emit, Target};
 use crate::write::{link_command, write};
 
 #[derive(clap::Args)]
@@ -26,12 +27,13 @@ pub struct Args {
     /// Prefix of all names in C, and name of the files; by default from the model's file
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// What to write, separated by commas: a, o, so, exe, h, json, gir, kir, asm
-    #[arg(long, value_name = "FORMS", value_delimiter = ',', default_value = "a,h,json", value_parser = Emit::from_word)]
+    /// What to write, separated by commas: a, o, so, exe, wasm, mjs, ts, h, json, gir, kir, asm; by default a,h,json, or
+    /// wasm,mjs,ts,json for wasm32
+    #[arg(long, value_name = "FORMS", value_delimiter = ',', value_parser = Emit::from_word)]
     emit: Vec<Emit>,
-    /// Where the weights go
-    #[arg(long, value_name = "WHERE", default_value = "embed")]
-    weights: Where,
+    /// Where the weights go; by default embed, and file for wasm32 when they are above 2 MB
+    #[arg(long, value_name = "WHERE")]
+    weights: Option<Where>,
     /// The folder to write into; made if there is none
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -53,24 +55,25 @@ enum Where {
 
 pub fn main(args: &Args, console: &Console) -> Result<()> {
     let mut setup = setup(&args.model, &args.passes, &args.target, args.name.as_deref())?;
-    setup.options.weights = match args.weights {
+    setup.options.weights = args.weights.map(|place| match place {
         Where::Embed => Weights::Embed,
         Where::File => Weights::File,
-    };
+    });
+    let emits = forms(&args.emit, setup.options.target)?;
     let label = setup.model.label.clone();
     let of_model = |error: Error| error.of_file(&label);
     let import = setup.model.import(&setup.options)?;
     let mut dump = args.dump.as_deref().map(Dump::into).transpose()?;
     let progress = console.progress();
     let built = machine::build(import.graph, &setup.options, dump.as_mut(), &progress).map_err(of_model)?;
-    progress.stage("writing", args.emit.len());
-    let written = write(&built.finished(), &args.emit, folder(&args.output)).map_err(of_model)?;
+    progress.stage("writing", emits.len());
+    let written = write(&built.finished(), &emits, folder(&args.output)).map_err(of_model)?;
     drop(progress);
 
     import.notes.iter().chain(&setup.notes).for_each(|note| console.note(note));
     built.programs.iter().filter_map(|(_, program)| budget::note(program)).take(1).for_each(|note| console.note(&note));
     detail(&built, console);
-    let link = link_command(&written, &setup.options.name);
+    let link = link_command(&written, &setup.options);
     if args.json {
         let file = |w: &crate::files::Written| Json::object([("path", w.path.display().to_string().into()), ("bytes", w.bytes.into())]);
         console.json(&Json::object([
@@ -86,6 +89,19 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         console.say(&link);
     }
     Ok(())
+}
+
+/// What to write. Fault: forms that the target does not have.
+fn forms(said: &[Emit], target: &Target) -> Result<Vec<Emit>> {
+    if said.is_empty() {
+        return Ok(target.usual.to_vec());
+    }
+    let words = |emits: &[Emit]| emits.iter().map(|e| e.word()).collect::<Vec<_>>().join(", ");
+    let other: Vec<Emit> = said.iter().copied().filter(|e| !target.emits.contains(e)).collect();
+    if !other.is_empty() {
+        return Err(Fault::usage(format!("{target} has no {}", words(&other))).help(format!("it has {}", words(target.emits))).into());
+    }
+    Ok(said.to_vec())
 }
 
 /// Passes with what they did and how long they took, and the memory plan of each level.

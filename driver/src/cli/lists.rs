@@ -77,7 +77,7 @@ pub fn targets(args: &TargetsArgs, console: &Console) -> Result<()> {
     let mut table = Table::new(&["target", "level", "there", "emit", "needs"]);
     for target in TARGETS {
         for level in target.levels {
-            let there = target.machine.is_some() && level.facts.is_some();
+            let there = level.facts.is_some();
             let emits: Vec<&str> = if there { target.emits.iter().map(|e: &Emit| e.word()).collect() } else { Vec::new() };
             table.row(vec![word(target.name), word(level.name), flag(there, "yes", "not yet"), word(emits.join(",")), word(level.needs)]);
         }
