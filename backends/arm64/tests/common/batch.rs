@@ -1,6 +1,7 @@
 //! Many functions in one process: a static program without a library, made by our own encoder, that calls each with its buffers and
-//! gives the buffers back. Each buffer ends where its memory ends: the page behind it may not be touched. `qemu-aarch64` runs it, or this
-//! machine if it is one. Knows no kernel.
+//! gives the buffers back. Each buffer ends where its memory ends: the page behind it may not be touched. `qemu-aarch64` runs
+//! it. Knows no kernel.
+#![allow(dead_code)]
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
