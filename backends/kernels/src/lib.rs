@@ -18,6 +18,7 @@ pub mod norm;
 pub mod pieces;
 pub mod place;
 pub mod pointwise;
+pub mod reach;
 pub mod reduce;
 pub mod resize;
 pub mod softmax;

@@ -1,87 +1,17 @@
-//! Dot and convolution on three made-up machines: the kernel oracle against the graph oracle, every kernel
+//! Dot and convolution on made-up machines: the kernel oracle against the graph oracle, every kernel
 //! verified. Shapes are chosen for what breaks: thin rests, partial vectors, borders, groups, wide epilogues.
 
+mod common;
+
+use common::Model;
 use ir::graph::op::Op;
-use ir::kernel::Facts;
-use ir::kernel::facts::{Menu, MinMax};
 use ir::scalar::{Body, body};
-use ir::{Dtype, Graph, NodeId, Tensor, Type, program};
 use proptest::prelude::*;
 
-fn machine(vector_bytes: u32, vectors: u8, splat_operand: bool, fused: bool) -> Facts {
-    Facts {
-        name: "test",
-        vector_bytes,
-        vectors,
-        generals: 15,
-        fused,
-        min_max: if fused { MinMax::SecondOnTie } else { MinMax::Ieee },
-        menu: Menu { memory_operand: vector_bytes > 16, splat_operand, lane_operand: false, masks: splat_operand },
-        // one machine with next to no cache: rows in blocks, panels outside, fetched ahead
-        caches: if vector_bytes == 32 { [1 << 10, 2 << 10, 4 << 10] } else { [32 << 10, 1 << 20, 2 << 20] },
-        accumulators: 8,
-        reach: i32::MAX,
-        unroll: 4,
-    }
-}
-
-fn machines() -> [Facts; 3] {
-    [machine(16, 16, false, false), machine(32, 16, false, true), machine(64, 32, true, true)]
-}
-
-/// Seeded numbers in -1..1.
-fn numbers(seed: u64, shape: &[usize]) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let values: Vec<f32> = (0..shape.iter().product::<usize>())
-        .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect();
-    Tensor::f32s(shape, &values)
-}
-
-struct Model {
-    graph: Graph,
-    feeds: Vec<Tensor>,
-}
-
-impl Model {
-    fn new() -> Model {
-        Model { graph: Graph::new(), feeds: Vec::new() }
-    }
-    fn input(&mut self, shape: &[usize]) -> NodeId {
-        let name = format!("x{}", self.feeds.len());
-        self.feeds.push(numbers(self.feeds.len() as u64 + 7, shape));
-        self.graph.add(Op::Input { name, ty: Type::of(Dtype::F32, shape) }, &[], &[]).expect("an input")
-    }
-    fn constant(&mut self, seed: u64, shape: &[usize]) -> NodeId {
-        self.graph.constant(numbers(seed, shape), &[])
-    }
-    fn add(&mut self, op: Op, operands: &[NodeId]) -> NodeId {
-        self.graph.add(op, operands, &[]).expect("the test's shapes fit")
-    }
-    /// Compares the last node on every machine with the graph oracle.
-    fn check(mut self, outputs: &[NodeId]) {
-        self.graph.set_outputs(outputs.iter().enumerate().map(|(i, &id)| (format!("y{i}"), id)).collect());
-        let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
-        for facts in machines() {
-            let program = kernels::lower(&self.graph, &facts).expect("it lowers");
-            program::verify(&program, &facts).expect("the program is sound");
-            let got = program::run(&program, &facts, &self.feeds).expect("no status");
-            for (got, want) in got.iter().zip(&want) {
-                let largest = want.to_f32s().iter().fold(1e-6f32, |a, b| a.max(b.abs()));
-                for (i, (g, w)) in got.to_f32s().iter().zip(want.to_f32s()).enumerate() {
-                    assert!(
-                        (g - w).abs() <= 2e-5 * largest,
-                        "element {i}: {g}, not {w}, with {} byte vectors\n{:?}",
-                        facts.vector_bytes,
-                        want.shape()
-                    );
-                }
-            }
-        }
-    }
+fn model() -> Model {
+    let mut model = Model::new(1.0, 2e-5);
+    model.mixed = true;
+    model
 }
 
 fn dot(epilogue: &str) -> Op {
@@ -104,7 +34,7 @@ const GELU: &str = "{ t0 = add(a, b); t1 = mul(t0, 0.70710677); t2 = erf(t1); t3
 
 #[test]
 fn dot_with_bias_and_residual() {
-    let mut m = Model::new();
+    let mut m = model();
     let (x, r) = (m.input(&[49, 30]), m.input(&[49, 40]));
     let (w, b) = (m.constant(1, &[30, 40]), m.constant(2, &[40]));
     let y = m.add(dot("{ t0 = add(a, b); t1 = max(t0, 0.0); add(t1, c) }"), &[x, w, b, r]);
@@ -115,7 +45,7 @@ fn dot_with_bias_and_residual() {
 fn a_wide_epilogue_behind_every_tile() {
     for rows in [1, 2, 7, 29] {
         for columns in [5, 16, 33, 64] {
-            let mut m = Model::new();
+            let mut m = model();
             let (x, r) = (m.input(&[rows, 19]), m.input(&[rows, columns]));
             let (w, b, s) = (m.constant(1, &[19, columns]), m.constant(2, &[columns]), m.constant(3, &[columns]));
             let y = m.add(dot(GELU), &[x, w, b, r, s]);
@@ -130,7 +60,7 @@ fn an_epilogue_wider_than_all_registers() {
     let powers: String = (1..40).map(|i| format!("t{i} = mul(t{}, a); ", i - 1)).collect();
     let adds: String = (0..39).map(|i| format!("t{} = add(t{}, t{}); ", 40 + i, if i == 0 { 39 } else { 39 + i }, 38 - i)).collect();
     let body = format!("{{ t0 = mul(a, 0.25); {powers}{adds}add(t78, a) }}");
-    let mut m = Model::new();
+    let mut m = model();
     let (x, image) = (m.input(&[3, 2]), m.input(&[1, 4, 4, 5]));
     let (w, kernel, each) = (m.constant(1, &[2, 9]), m.constant(2, &[3, 3, 5, 6]), m.constant(3, &[3, 3, 1, 5]));
     let y = m.add(dot(&body), &[x, w]);
@@ -141,7 +71,7 @@ fn an_epilogue_wider_than_all_registers() {
 
 #[test]
 fn grouped_convolution_with_bias() {
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[2, 6, 5, 12]);
     let (w, b) = (m.constant(1, &[3, 3, 4, 21]), m.constant(2, &[21]));
     let y = m.add(conv(1, 1, 1, 3, "{ t0 = add(a, b); max(t0, 0.0) }"), &[x, w, b]);
@@ -151,7 +81,7 @@ fn grouped_convolution_with_bias() {
 #[test]
 fn a_chain_shares_its_halo() {
     // two readers with different padding, and a residual over both
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[1, 7, 7, 8]);
     let w0 = m.constant(1, &[1, 1, 8, 8]);
     let h = m.add(conv(1, 1, 0, 1, "{ max(a, 0.0) }"), &[x, w0]);
@@ -163,7 +93,7 @@ fn a_chain_shares_its_halo() {
 
 #[test]
 fn concatenation_is_a_place() {
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[1, 4, 4, 8]);
     let (w0, w1, w2) = (m.constant(1, &[1, 1, 8, 9]), m.constant(2, &[3, 3, 8, 7]), m.constant(3, &[3, 3, 16, 8]));
     let a = m.add(conv(1, 1, 0, 1, "{ a }"), &[x, w0]);
@@ -178,7 +108,7 @@ proptest! {
 
     #[test]
     fn dots_of_any_size(batch in 1usize..3, rows in 1usize..40, depth in 1usize..20, columns in 1usize..70, ta: bool, tb: bool, variable: bool) {
-        let mut m = Model::new();
+        let mut m = model();
         let a = m.input(&if ta { [batch, depth, rows] } else { [batch, rows, depth] });
         let shape = if tb { [batch, columns, depth] } else { [batch, depth, columns] };
         let b = if variable { m.input(&shape) } else { m.constant(3, &shape[if batch == 2 { 0 } else { 1 }..]) };
@@ -196,7 +126,7 @@ proptest! {
     ) {
         let reach = |k: usize| (k - 1) * dilation + 1;
         prop_assume!(size.0 + 2 * pad as usize >= reach(kernel.0) && size.1 + 2 * pad as usize >= reach(kernel.1));
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&[1, size.0, size.1, channels]);
         let (w, b) = (m.constant(1, &[kernel.0, kernel.1, channels, filters]), m.constant(2, &[filters]));
         let y = m.add(conv(stride, dilation, pad, 1, "{ add(a, b) }"), &[x, w, b]);
@@ -206,7 +136,7 @@ proptest! {
     #[test]
     fn depthwise_of_any_geometry(size in (1usize..9, 1usize..15), kernel in 1usize..6, channels in 1usize..40, (stride, pad) in (1usize..3, 0i64..3), wide: bool) {
         prop_assume!(size.0 + 2 * pad as usize >= kernel && size.1 + 2 * pad as usize >= kernel);
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&[2, size.0, size.1, channels]);
         let (w, b, s) = (m.constant(1, &[kernel, kernel, 1, channels]), m.constant(2, &[channels]), m.constant(4, &[channels]));
         let y = m.add(conv(stride, 1, pad, channels, "{ add(a, b) }"), &[x, w, b]);

@@ -1,93 +1,17 @@
-//! Maps, reductions, softmax, norms, pooling and enlarging on three made-up machines: the kernel oracle against the
+//! Maps, reductions, softmax, norms, pooling and enlarging on made-up machines: the kernel oracle against the
 //! graph oracle, every kernel verified, and every one of them a vector kernel. Shapes are chosen for what breaks:
 //! partial vectors, axes of one element, rows shorter than a vector, results inside others, bodies too wide.
 
+mod common;
+
+use common::{Model, numbers};
 use ir::graph::op::{Coordinate, Op, Real, ReduceKind, ResizeMode, WindowKind};
-use ir::kernel::facts::{Menu, MinMax};
-use ir::kernel::{Facts, KernelBody};
 use ir::scalar::{Body, body};
-use ir::{Dtype, Graph, NodeId, Tensor, Type, program};
+use ir::{NodeId, Tensor};
 use proptest::prelude::*;
 
-fn machine(vector_bytes: u32, vectors: u8, splat_operand: bool, fused: bool) -> Facts {
-    Facts {
-        name: "test",
-        vector_bytes,
-        vectors,
-        generals: 15,
-        fused,
-        min_max: if fused { MinMax::SecondOnTie } else { MinMax::Ieee },
-        menu: Menu { memory_operand: vector_bytes > 16, splat_operand, lane_operand: false, masks: splat_operand },
-        caches: [32 << 10, 1 << 20, 2 << 20],
-        accumulators: 8,
-        reach: i32::MAX,
-        unroll: 4,
-    }
-}
-
-fn machines() -> [Facts; 3] {
-    [machine(16, 16, false, false), machine(32, 16, false, true), machine(64, 32, true, true)]
-}
-
-/// Seeded numbers in -2..2.
-fn numbers(seed: u64, shape: &[usize]) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..shape.iter().product::<usize>())
-        .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1u64 << 22) as f32 - 2.0
-        })
-        .collect()
-}
-
-struct Model {
-    graph: Graph,
-    feeds: Vec<Tensor>,
-    /// Scalar kernels may be among the program's.
-    mixed: bool,
-}
-
-impl Model {
-    fn new() -> Model {
-        Model { graph: Graph::new(), feeds: Vec::new(), mixed: false }
-    }
-    fn input(&mut self, shape: &[usize]) -> NodeId {
-        let values = numbers(self.feeds.len() as u64 + 7, shape);
-        self.feed(shape, &values)
-    }
-    fn feed(&mut self, shape: &[usize], values: &[f32]) -> NodeId {
-        let name = format!("x{}", self.feeds.len());
-        self.feeds.push(Tensor::f32s(shape, values));
-        self.graph.add(Op::Input { name, ty: Type::of(Dtype::F32, shape) }, &[], &[]).expect("an input")
-    }
-    fn constant(&mut self, seed: u64, shape: &[usize]) -> NodeId {
-        self.graph.constant(Tensor::f32s(shape, &numbers(seed, shape)), &[])
-    }
-    fn add(&mut self, op: Op, operands: &[NodeId]) -> NodeId {
-        self.graph.add(op, operands, &[]).expect("the test's shapes fit")
-    }
-    /// Compares the outputs on every machine with the graph oracle.
-    fn check(mut self, outputs: &[NodeId]) {
-        self.graph.set_outputs(outputs.iter().enumerate().map(|(i, &id)| (format!("y{i}"), id)).collect());
-        let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
-        for facts in machines() {
-            let program = kernels::lower(&self.graph, &facts).expect("it lowers");
-            program::verify(&program, &facts).expect("the program is sound");
-            for kernel in &program.kernels {
-                let tile = matches!(kernel.body, KernelBody::Tile(_));
-                assert!(tile || self.mixed, "{} is scalar with {} byte vectors", kernel.name, facts.vector_bytes);
-            }
-            let got = program::run(&program, &facts, &self.feeds).expect("no status");
-            for (got, want) in got.iter().zip(&want) {
-                let finite = want.to_f32s().into_iter().filter(|v| v.is_finite());
-                let largest = finite.fold(1e-6f32, |a, b| a.max(b.abs()));
-                for (i, (g, w)) in got.to_f32s().iter().zip(want.to_f32s()).enumerate() {
-                    let near = (g - w).abs() <= 1e-5 * largest || *g == w || (g.is_nan() && w.is_nan());
-                    assert!(near, "element {i}: {g}, not {w}, with {} byte vectors\n{:?}", facts.vector_bytes, want.shape());
-                }
-            }
-        }
-    }
+fn model() -> Model {
+    Model::new(2.0, 1e-5)
 }
 
 fn map(text: &str) -> Op {
@@ -137,7 +61,7 @@ fn maps_of_every_broadcast() {
     for shape in [[1, 1, 1], [2, 3, 1], [4, 5, 7], [3, 1, 64], [2, 9, 35], [1, 1, 300], [5, 3, 16], [7, 2, 3]] {
         for other in [[0, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 1]] {
             let small: Vec<usize> = shape.iter().zip(other).map(|(&n, one)| if one == 1 { 1 } else { n }).collect();
-            let mut m = Model::new();
+            let mut m = model();
             let (x, s) = (m.input(&shape), m.input(&small));
             let c = m.constant(3, &small);
             let y = m.add(map("{ t0 = mul(a, b); t1 = add(t0, c); t2 = max(t1, 0.0); sub(t2, a) }"), &[x, s, c]);
@@ -149,7 +73,7 @@ fn maps_of_every_broadcast() {
 #[test]
 fn maps_of_short_rows_with_constants() {
     for (rows, columns) in [(32, 3), (16, 20), (8, 24), (7, 3), (48, 100), (16, 1)] {
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&[2, rows, columns]);
         let (s, b) = (m.constant(1, &[columns]), m.constant(2, &[1, 1, columns]));
         let whole = m.constant(3, &[2, rows, columns]);
@@ -161,7 +85,7 @@ fn maps_of_short_rows_with_constants() {
 #[test]
 fn maps_of_more_operands_than_pointers() {
     for count in [6usize, 7, 11] {
-        let mut m = Model::new();
+        let mut m = model();
         let shape = [3, 21];
         let operands: Vec<NodeId> = (0..count).map(|i| m.input(if i % 3 == 2 { &[3, 1] } else { &shape })).collect();
         let names: Vec<char> = (b'a'..).take(count).map(char::from).collect();
@@ -177,7 +101,7 @@ fn maps_of_more_operands_than_pointers() {
 #[test]
 fn maps_in_place_and_into_parts() {
     for (n, columns) in [(3, 5), (4, 16), (1, 77), (6, 33)] {
-        let mut m = Model::new();
+        let mut m = model();
         let (x, r) = (m.input(&[n, columns]), m.input(&[n, columns]));
         let one = m.add(map(SWISH), &[x]);
         let two = m.add(map("{ t0 = add(a, b); max(t0, 0.1) }"), &[one, r]);
@@ -189,7 +113,7 @@ fn maps_in_place_and_into_parts() {
 
 #[test]
 fn maps_of_a_slice_with_steps() {
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[6, 50]);
     let dims = |v: &[i64]| v.iter().map(|&n| ir::Dim::from(n)).collect::<Vec<_>>();
     let part = m.add(Op::Slice { start: dims(&[5, 3]), step: vec![-1, 2], size: dims(&[6, 20]) }, &[x]);
@@ -200,7 +124,7 @@ fn maps_of_a_slice_with_steps() {
 #[test]
 fn bodies_too_wide_for_the_registers() {
     for columns in [3, 16, 37, 130] {
-        let mut m = Model::new();
+        let mut m = model();
         let (x, r) = (m.input(&[3, columns]), m.input(&[3, columns]));
         let (b, s) = (m.constant(2, &[columns]), m.constant(3, &[columns]));
         let gelu = m.add(map(GELU), &[x, b, r, s]);
@@ -212,7 +136,7 @@ fn bodies_too_wide_for_the_registers() {
 #[test]
 fn wide_epilogues_behind_every_operator() {
     for c in [3, 16, 40] {
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&[1, 6, 7, c]);
         let (b, s, r) = (m.constant(2, &[c]), m.constant(3, &[c]), m.input(&[1, 6, 7, c]));
         let small = m.input(&[1, 1, 1, c]);
@@ -228,7 +152,7 @@ fn wide_epilogues_behind_every_operator() {
 fn softmax_along_every_axis() {
     for shape in [[2, 3, 10], [1, 4, 64], [3, 1, 197], [2, 5, 1], [1, 1, 3], [4, 7, 33]] {
         for axis in 0..3 {
-            let mut m = Model::new();
+            let mut m = model();
             let x = m.input(&shape);
             let plain = m.add(softmax(axis, false, "{ a }"), &[x]);
             let log = m.add(softmax(axis, true, "{ mul(a, 3.0) }"), &[x]);
@@ -240,7 +164,7 @@ fn softmax_along_every_axis() {
 
 #[test]
 fn operands_that_are_repeated_by_their_places() {
-    let mut m = Model::new();
+    let mut m = model();
     m.mixed = true;
     let dims = |v: &[i64]| v.iter().map(|&n| ir::Dim::from(n)).collect::<Vec<_>>();
     let x = m.input(&[3, 1, 5, 1]);
@@ -257,7 +181,7 @@ fn operands_that_are_repeated_by_their_places() {
 #[test]
 fn rows_of_a_few_elements() {
     for n in [2, 3, 4, 7] {
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&[3, 37, n]);
         let b = m.input(&[3, 37, 1]);
         let soft = m.add(softmax(2, false, "{ mul(a, 0.5) }"), &[x]);
@@ -271,15 +195,15 @@ fn rows_of_a_few_elements() {
 #[test]
 fn softmax_of_infinities_and_nan() {
     let inf = f32::INFINITY;
-    let mut values = numbers(5, &[6, 21]);
+    let mut values = numbers(5, &[6, 21], 2.0).to_f32s();
     values[3] = -inf;
     values[21..42].fill(-inf);
     values[50] = f32::NAN;
     values[64] = inf;
     values[84 + 20] = -inf;
     values[105..126].fill(-200.0);
-    let mut m = Model::new();
-    let x = m.feed(&[6, 21], &values);
+    let mut m = model();
+    let x = m.feed(Tensor::f32s(&[6, 21], &values));
     let rows = m.add(softmax(1, false, "{ a }"), &[x]);
     let columns = m.add(softmax(0, false, "{ a }"), &[x]);
     m.check(&[rows, columns]);
@@ -290,7 +214,7 @@ fn norms_over_every_choice_of_axes() {
     for shape in [[2, 3, 4, 10], [1, 5, 6, 16], [2, 1, 1, 67], [1, 9, 9, 3], [3, 2, 1, 1], [1, 4, 4, 130]] {
         for axes in [&[3][..], &[2, 3], &[1, 2], &[1, 2, 3], &[1, 3], &[0]] {
             for center in [true, false] {
-                let mut m = Model::new();
+                let mut m = model();
                 let x = m.input(&shape);
                 let (s, b) = (m.constant(1, &[shape[3]]), m.constant(2, &[shape[3]]));
                 let y = m.add(norm(axes, center, "{ t0 = mul(a, b); add(t0, c) }"), &[x, s, b]);
@@ -303,9 +227,9 @@ fn norms_over_every_choice_of_axes() {
 
 #[test]
 fn a_norm_keeps_its_precision_far_from_zero() {
-    let values: Vec<f32> = numbers(9, &[4, 768]).iter().map(|v| v + 1000.0).collect();
-    let mut m = Model::new();
-    let x = m.feed(&[4, 768], &values);
+    let values: Vec<f32> = numbers(9, &[4, 768], 2.0).to_f32s().iter().map(|v| v + 1000.0).collect();
+    let mut m = model();
+    let x = m.feed(Tensor::f32s(&[4, 768], &values));
     let y = m.add(norm(&[1], true, "{ mul(a, 0.01) }"), &[x]);
     // in f32 the mean itself is rounded by 3e-5 of the spread
     let sum = m.add(reduce(ReduceKind::Sum, &[1], "{ a }", "{ a }"), &[x]);
@@ -319,7 +243,7 @@ fn reductions_over_every_choice_of_axes() {
     for shape in [[2, 3, 4, 10], [1, 7, 7, 64], [2, 1, 1, 35], [1, 9, 5, 3], [1, 1, 1, 1], [5, 2, 1, 1], [1, 12, 11, 130]] {
         for axes in [&[3][..], &[2, 3], &[1, 2], &[0, 1, 2, 3], &[0, 2], &[0], &[1, 3]] {
             for kind in [Sum, Mean, Max, Min, Prod] {
-                let mut m = Model::new();
+                let mut m = model();
                 // products along the lanes are scalar
                 m.mixed = kind == Prod;
                 let x = m.input(&shape);
@@ -337,8 +261,8 @@ fn reductions_over_every_choice_of_axes() {
 fn long_sums_keep_their_precision() {
     // the same values again and again: every rounding goes the same way
     let values: Vec<f32> = (0..200_000 * 3).map(|i| 1.0 + (i % 7) as f32 * 0.1).collect();
-    let mut m = Model::new();
-    let (rows, columns) = (m.feed(&[3, 200_000], &values), m.feed(&[200_000, 3], &values));
+    let mut m = model();
+    let (rows, columns) = (m.feed(Tensor::f32s(&[3, 200_000], &values)), m.feed(Tensor::f32s(&[200_000, 3], &values)));
     let one = m.add(reduce(ReduceKind::Mean, &[1], "{ a }", "{ a }"), &[rows]);
     let two = m.add(reduce(ReduceKind::Sum, &[0], "{ mul(a, a) }", "{ a }"), &[columns]);
     let three = m.add(norm(&[0], true, "{ a }"), &[columns]);
@@ -350,11 +274,11 @@ fn long_sums_keep_their_precision() {
 #[test]
 fn the_largest_of_nan_is_nan() {
     for at in 0..50 {
-        let mut values = numbers(5, &[2, 50]);
+        let mut values = numbers(5, &[2, 50], 2.0).to_f32s();
         values[at] = f32::NAN;
-        let mut m = Model::new();
-        let x = m.feed(&[2, 50], &values);
-        let y = m.feed(&[1, 5, 10, 2], &values);
+        let mut m = model();
+        let x = m.feed(Tensor::f32s(&[2, 50], &values));
+        let y = m.feed(Tensor::f32s(&[1, 5, 10, 2], &values));
         let rows = m.add(reduce(ReduceKind::Max, &[1], "{ a }", "{ a }"), &[x]);
         let columns = m.add(reduce(ReduceKind::Min, &[0], "{ a }", "{ a }"), &[x]);
         let pooled = m.add(window(WindowKind::Max, &[3, 3], 2, 1, 1, "{ a }"), &[y]);
@@ -370,7 +294,7 @@ fn pooling_of_many_shapes() {
             if h + 2 * pad < (size - 1) * dilation + 1 {
                 continue;
             }
-            let mut m = Model::new();
+            let mut m = model();
             let x = m.input(&[2, h, w, c]);
             let s = m.constant(3, &[c]);
             let most = m.add(window(WindowKind::Max, &[size; 2], stride, dilation, pad as i64, "{ a }"), &[x]);
@@ -383,7 +307,7 @@ fn pooling_of_many_shapes() {
 
 #[test]
 fn pooling_along_one_axis_and_by_counts() {
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[2, 17, 5]);
     let line = m.add(window(WindowKind::Max, &[4], 3, 1, 2, "{ a }"), &[x]);
     let y = m.input(&[1, 6, 6, 20]);
@@ -396,7 +320,7 @@ fn pooling_along_one_axis_and_by_counts() {
 
 #[test]
 fn pooling_into_parts_of_a_concatenation() {
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[1, 9, 9, 24]);
     let y = m.add(map(SWISH), &[x]);
     let pools: Vec<NodeId> =
@@ -424,7 +348,7 @@ fn enlarging_to_the_nearest() {
     for c in [1, 3, 16, 100] {
         for by in [[1, 2, 2, 1], [1, 3, 1, 1], [1, 4, 4, 1]] {
             let from = [1, 5, 4, c];
-            let mut m = Model::new();
+            let mut m = model();
             // columns of one channel are not contiguous where they are repeated
             m.mixed = c == 1;
             let x = m.input(&from);
@@ -452,7 +376,7 @@ fn resampling_by_weights() {
             ([1, 4, 30, 3], [1, 4, 45, 3]),
             ([1, 3, 3, 70], [1, 9, 9, 70]),
         ] {
-            let mut m = Model::new();
+            let mut m = model();
             let x = m.input(&from);
             let y = m.add(
                 Op::Resize {
@@ -474,7 +398,7 @@ fn resampling_by_weights() {
 
 #[test]
 fn identity_bodies_are_copies() {
-    let mut m = Model::new();
+    let mut m = model();
     let x = m.input(&[3, 19]);
     let y = m.add(Op::Map { body: Body::identity() }, &[x]);
     m.check(&[y]);
@@ -485,7 +409,7 @@ proptest! {
 
     #[test]
     fn any_map(shape in proptest::collection::vec(1usize..20, 1..5), small in 0u32..256, which in 0usize..4) {
-        let mut m = Model::new();
+        let mut m = model();
         let part = |bits: u32, m: &mut Model| {
             let own: Vec<usize> = shape.iter().enumerate().map(|(i, &n)| if bits >> i & 1 == 1 { 1 } else { n }).collect();
             m.input(&own)
@@ -507,7 +431,7 @@ proptest! {
         let axes: Vec<usize> = (0..shape.len()).filter(|i| axes >> i & 1 == 1).collect();
         prop_assume!(!axes.is_empty());
         let kind = [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min][kind];
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&shape);
         let y = m.add(reduce(kind, &axes, "{ t0 = sub(a, 0.5); abs(t0) }", "{ a }"), &[x]);
         let z = m.add(norm(&axes, true, "{ a }"), &[x]);
@@ -517,7 +441,7 @@ proptest! {
     #[test]
     fn any_pooling(h in 1usize..14, w in 1usize..14, c in 1usize..40, size in 1usize..6, stride in 1usize..4, pad in 0i64..3) {
         prop_assume!(h as i64 + 2 * pad >= size as i64 && w as i64 + 2 * pad >= size as i64);
-        let mut m = Model::new();
+        let mut m = model();
         let x = m.input(&[1, h, w, c]);
         let most = m.add(window(WindowKind::Max, &[size; 2], stride, 1, pad, "{ a }"), &[x]);
         let sum = m.add(window(WindowKind::Sum, &[size; 2], stride, 1, pad, "{ max(a, 0.0) }"), &[x]);

@@ -1,0 +1,293 @@
+//! Depthwise convolution: one filter per channel, so channels are the lanes and nothing is summed across them. A
+//! tile keeps a few output columns of a few vectors of channels in registers and walks the window; where the
+//! machine has registers enough, the weights of a vector of channels stay in them for a whole line.
+
+mod tile;
+
+use crate::Job;
+use crate::build::{BufferId, Builder, Home, Pointer};
+use crate::conv::Window;
+use crate::dot::{self, Extra};
+use crate::place::Place;
+use crate::tile::{Writer, arg, kernel};
+use ir::Dtype;
+use ir::graph::op::Op;
+use ir::kernel::tile::P;
+use ir::kernel::{Access, Arg, Facts};
+use ir::program::{Packed, Part};
+use ir::scalar::Body;
+use ir::tensor::Tensor;
+
+const X: P = P(0);
+const W: P = P(1);
+const C: P = P(2);
+
+/// The constants and loops of one depthwise kernel. Pairs are down and right.
+#[derive(Clone)]
+struct Plan<'a> {
+    facts: &'a Facts,
+    extras: &'a [Extra],
+    pointers: Vec<Option<P>>,
+    /// The bias that sums start from: index of the extra.
+    start: Option<usize>,
+    body: Body,
+    types: Vec<Dtype>,
+    lanes: usize,
+    kernel: (usize, usize),
+    batch: usize,
+    out: (usize, usize),
+    channels: usize,
+    /// Bytes from one pixel of the image to the next.
+    pixel: i64,
+    /// Bytes from one tap, and one output, to the next.
+    tap: (i64, i64),
+    x_step: (i64, i64),
+    c_step: (i64, i64),
+    extra_step: Vec<(i64, i64)>,
+    /// Bytes from one image, result and operand to the next of the batch.
+    batch_step: (i64, i64, Vec<i64>),
+    /// Indices of extras that lie behind the weights, in order.
+    columns: Vec<usize>,
+    /// Weights of a vector of channels stay in registers for a whole line.
+    resident: bool,
+    products: Taps,
+    /// Output columns in one tile.
+    most: usize,
+    /// Where sums go before the epilogue, if they do.
+    scratch: Option<P>,
+}
+
+/// How a tile comes to its products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taps {
+    /// Tap by tap; elements are operands in memory where the machine can.
+    Each,
+    /// An element is loaded once for every output that it is part of.
+    Shared,
+    /// The same in a loop over the window's lines, whose weights are loaded in it.
+    SharedByLine,
+}
+
+/// Emits the depthwise convolution of `job`; `image` starts at the first tap of the first window.
+pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -> bool {
+    let Op::Conv { epilogue, .. } = job.op else { return false };
+    let Some(weights) = job.operands[1].constant() else { return false };
+    let Some((extras, body)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
+    let memory = extras.iter().filter(|e| matches!(e, Extra::Memory { .. })).count();
+    if memory > 2 {
+        return false;
+    }
+    let Some(plan) = Plan::new(job, image, window, &extras, &body, builder.facts) else { return false };
+    let packed = plan.pack(weights, builder);
+    let mut call = vec![Job::pointer(image, Dtype::F32), Pointer { buffer: packed, offset: 0 }, Job::pointer(&job.place, Dtype::F32)];
+    for extra in &extras {
+        if let Extra::Memory { place, dtype, .. } = extra {
+            call.push(Job::pointer(place, *dtype));
+        }
+    }
+    let mut args = plan.args();
+    if plan.scratch.is_some() {
+        let bytes = (plan.most * plan.lanes * 4) as u64;
+        args.push(arg("sums", Access::ReadWrite, 0, bytes as i64));
+        call.push(Pointer { buffer: builder.buffer("sums", Home::Scratch, bytes), offset: 0 });
+    }
+    let mut w = Writer::new();
+    plan.batches(&mut w);
+    let macs = (job.shape.iter().product::<usize>() * plan.taps()) as u64;
+    builder.call(kernel(format!("depthwise_{}x{}", plan.kernel.0, plan.kernel.1), args, w), &call, macs);
+    true
+}
+
+impl<'a> Plan<'a> {
+    /// `None` when the epilogue is wider than all registers.
+    fn new(job: &Job, image: &Place, window: &Window, extras: &'a [Extra], epilogue: &Body, facts: &'a Facts) -> Option<Plan<'a>> {
+        let spatial = window.kernel.len();
+        let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, spatial + 2)).collect();
+        let pair = |f: &dyn Fn(usize) -> i64| if spatial == 2 { (f(0), f(1)) } else { (0, f(0)) };
+        let kernel = if spatial == 2 { (window.kernel[0], window.kernel[1]) } else { (1, window.kernel[0]) };
+        let mut next = 3;
+        let pointers = extras
+            .iter()
+            .map(|e| match e {
+                Extra::Columns(_) => None,
+                Extra::Memory { .. } => {
+                    next += 1;
+                    Some(P(next - 1))
+                }
+            })
+            .collect();
+        let (start, body) = dot::start_from_bias(epilogue, extras);
+        // weights stay in registers when at least eight sums, an element and an epilogue's temporaries still fit
+        let resident = kernel.0 * kernel.1 + 8 + 5 <= facts.vectors as usize;
+        let shares = !facts.menu.memory_operand || facts.unroll == 1;
+        let mut plan = Plan {
+            facts,
+            extras,
+            pointers,
+            start,
+            body,
+            types: [Dtype::F32].into_iter().chain(extras.iter().map(Extra::dtype)).collect(),
+            lanes: facts.lanes(),
+            kernel,
+            batch: job.shape[0],
+            out: if spatial == 2 { (job.shape[1], job.shape[2]) } else { (1, job.shape[1]) },
+            channels: job.shape[spatial + 1],
+            pixel: image.strides[spatial] * 4,
+            tap: pair(&|i| image.strides[i + 1] * window.dilation[i] as i64 * 4),
+            x_step: pair(&|i| image.strides[i + 1] * window.stride[i] as i64 * 4),
+            c_step: pair(&|i| job.place.strides[i + 1] * 4),
+            extra_step: steps.iter().map(|s| pair(&|i| s[i + 1])).collect(),
+            batch_step: (image.strides[0] * 4, job.place.strides[0] * 4, steps.iter().map(|s| s[0]).collect()),
+            columns: (0..extras.len()).filter(|&i| matches!(extras[i], Extra::Columns(_))).collect(),
+            resident,
+            products: match (shares, resident) {
+                (false, _) => Taps::Each,
+                (true, true) => Taps::Shared,
+                (true, false) => Taps::SharedByLine,
+            },
+            most: 0,
+            scratch: None,
+        };
+        let widest = match plan.most_columns() {
+            0 => {
+                plan.products = Taps::Each;
+                plan.most_columns()
+            }
+            columns => columns,
+        };
+        // as many sums in flight as the epilogue leaves room for; where it leaves too little, or is long, they go
+        // to scratch first
+        let in_scratch = || Plan { scratch: Some(P(next)), ..plan.clone() };
+        let fitting = (6.min(widest)..=widest).rev().find(|&columns| plan.fits(columns));
+        let most = match fitting {
+            Some(columns) if !(dot::is_long(&plan.body, columns) && in_scratch().fits(widest)) => columns,
+            _ => {
+                plan = in_scratch();
+                plan.fits(widest).then_some(widest)?
+            }
+        };
+        plan.most = most.min(plan.out.1);
+        Some(plan)
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
+    }
+
+    /// Vectors of channels.
+    fn vectors(&self) -> usize {
+        self.channels.div_ceil(self.lanes)
+    }
+
+    /// Bytes of the weights of a vector of channels, and of the operands behind them.
+    fn group_bytes(&self) -> i64 {
+        (self.lanes * 4 * (self.taps() + self.columns.len())) as i64
+    }
+
+    /// `[vector of channels][tap][lane]`, each vector's column operands behind its taps.
+    fn pack(&self, weights: &Tensor, builder: &mut Builder) -> BufferId {
+        let (vectors, lanes) = (self.vectors(), self.lanes);
+        let part = |source: Tensor| {
+            let rows = source.shape()[0];
+            let split = vec![vec![rows], vec![vectors, lanes]];
+            Part::Layout { source, padded: vec![rows, vectors * lanes], split, order: vec![1, 0, 2] }
+        };
+        let mut parts = vec![part(weights.reshape(&[self.taps(), self.channels]))];
+        for &i in &self.columns {
+            let Extra::Columns(tensor) = &self.extras[i] else { continue };
+            parts.push(part(tensor.reshape(&[1, self.channels])));
+        }
+        builder.constant(Packed { align: 64, parts: vec![Part::Interleave { groups: vectors, parts }] })
+    }
+
+    /// What the kernel's arguments reach, scratch aside.
+    fn args(&self) -> Vec<Arg> {
+        let end = |first: i64, down: i64, right: i64| {
+            let outer = first * (self.batch as i64 - 1) + down * (self.out.0 as i64 - 1);
+            outer + right * (self.out.1 as i64 - 1) + self.channels as i64 * 4
+        };
+        let reach = (self.kernel.0 as i64 - 1) * self.tap.0 + (self.kernel.1 as i64 - 1) * self.tap.1;
+        let (x_batch, c_batch, extra_batch) = &self.batch_step;
+        let mut args = vec![
+            arg("x", Access::Read, 0, end(*x_batch, self.x_step.0, self.x_step.1) + reach),
+            arg("w", Access::Read, 0, self.vectors() as i64 * self.group_bytes()),
+            arg("c", Access::ReadWrite, 0, end(*c_batch, self.c_step.0, self.c_step.1)),
+        ];
+        for (i, extra) in self.extras.iter().enumerate() {
+            if let Extra::Memory { contiguous, .. } = extra {
+                let one = if *contiguous { 0 } else { self.channels as i64 * 4 - 4 };
+                args.push(arg("extra", Access::Read, 0, end(extra_batch[i], self.extra_step[i].0, self.extra_step[i].1) - one));
+            }
+        }
+        args
+    }
+
+    /// Bytes that an operand moves where the channels move by so many.
+    fn in_columns(&self, i: usize, by: i64) -> i64 {
+        if matches!(self.extras[i], Extra::Memory { contiguous: true, .. }) { by } else { 0 }
+    }
+
+    fn batches(&self, w: &mut Writer) {
+        w.repeat(self.batch, |w| {
+            self.blocks(w);
+            if self.batch > 1 {
+                let all = (self.vectors() * self.lanes * 4) as i64;
+                let (x, c, extra) = &self.batch_step;
+                w.advance(X, x - all);
+                w.advance(W, -(self.vectors() as i64 * self.group_bytes()));
+                w.advance(C, c - all);
+                self.each_extra(w, |i| extra[i] - self.in_columns(i, all));
+            }
+        });
+    }
+
+    /// Blocks of channels, line by line in each: the lines that a window spans stay in L1 from one to the next.
+    /// Pointers end behind the last channel.
+    fn blocks(&self, w: &mut Writer) {
+        let vector_bytes = (self.lanes * 4) as u64;
+        let pixels = ((self.out.1 - 1) as i64 * self.x_step.1 + (self.kernel.1 as i64 - 1) * self.tap.1) / self.pixel.max(1) + 1;
+        let span = self.kernel.0 as u64 * pixels as u64 * vector_bytes;
+        let block = ((self.facts.caches[0] / span.max(1)) as usize).max(64 / vector_bytes as usize).min(self.vectors());
+        let (full, rest) = (self.channels / self.lanes, self.channels % self.lanes);
+        let tail = [(full % block, self.lanes), (usize::from(rest > 0), rest)].into_iter().filter(|t| t.0 > 0).collect::<Vec<_>>();
+        let blocks = [(full / block, vec![(block, self.lanes)]), (usize::from(!tail.is_empty()), tail)];
+        for (times, parts) in &blocks {
+            w.repeat(*times, |w| self.block(parts, w));
+        }
+    }
+
+    /// Every line of a block of channels: vectors and how many of their lanes there are. Pointers end behind it.
+    fn block(&self, parts: &[(usize, usize)], w: &mut Writer) {
+        let vector = (self.lanes * 4) as i64;
+        let group = self.group_bytes();
+        let inside: i64 = parts.iter().map(|p| p.0 as i64).sum();
+        w.repeat(self.out.0, |w| {
+            for &(count, valid) in parts {
+                w.repeat(count, |w| {
+                    self.line(valid, w);
+                    w.advance(X, vector);
+                    w.advance(W, group);
+                    w.advance(C, vector);
+                    self.each_extra(w, |i| self.in_columns(i, vector));
+                });
+            }
+            w.advance(X, self.x_step.0 - inside * vector);
+            w.advance(W, -inside * group);
+            w.advance(C, self.c_step.0 - inside * vector);
+            self.each_extra(w, |i| self.extra_step[i].0 - self.in_columns(i, inside * vector));
+        });
+        let lines = self.out.0 as i64;
+        w.advance(X, inside * vector - self.x_step.0 * lines);
+        w.advance(W, inside * group);
+        w.advance(C, inside * vector - self.c_step.0 * lines);
+        self.each_extra(w, |i| self.in_columns(i, inside * vector) - self.extra_step[i].0 * lines);
+    }
+
+    fn each_extra(&self, w: &mut Writer, by: impl Fn(usize) -> i64) {
+        for (i, pointer) in self.pointers.iter().enumerate() {
+            if let Some(p) = pointer {
+                w.advance(*p, by(i));
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One product as one kernel and its call: loops joined, the tile chosen, B packed, arguments with what they reach.
+
+use super::choose::{Shape, choose, split};
+use super::epilogue::Behind;
+use super::panels::{Panel, pack, panels};
+use super::{Extra, Level, Product, Right, start_from_bias};
+use crate::Job;
+use crate::build::{Builder, Home, Pointer};
+use crate::tile::{Writer, arg, kernel};
+use ir::Dtype;
+use ir::kernel::facts::Facts;
+use ir::kernel::tile::P;
+use ir::kernel::{Access, Arg};
+use ir::scalar::Body;
+
+/// What is known while a product's kernel is written. Pointers: A, B, C, then extras in memory, then scratch for raw sums.
+pub(super) struct Emit<'a> {
+    pub product: &'a Product,
+    pub facts: &'a Facts,
+    pub lanes: usize,
+    /// Steps of K.
+    pub depth: usize,
+    pub shape: Shape,
+    pub panels: Vec<Panel>,
+    /// Bytes of B from one row of K to the next if it is in place; packed panels are as wide as they are.
+    pub pitch: Option<i64>,
+    /// Indices of extras that lie behind the panels, in order.
+    pub columns: Vec<usize>,
+    /// The pointer of each extra in memory.
+    pub extra_pointer: Vec<Option<P>>,
+    pub behind: Behind,
+    /// Where raw sums go, unless the epilogue finds them in registers.
+    pub scratch: P,
+    /// Runs ahead in B, and the cache lines it asks for in each turn of the innermost loop.
+    pub ahead: Option<(P, usize)>,
+    /// The bias that accumulators start from: index of the extra.
+    pub start: Option<usize>,
+    pub body: Body,
+}
+
+pub(super) const A: P = P(0);
+pub(super) const B: P = P(1);
+pub(super) const C: P = P(2);
+
+/// Chooses tiles, packs B, writes the kernel and the call. `false` when it has more operands than a kernel takes,
+/// or an epilogue wider than all registers.
+pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
+    let memory = product.extras.iter().filter(|e| matches!(e, Extra::Memory { .. })).count();
+    if memory > 2 {
+        return false;
+    }
+    simplify(&mut product);
+    let mut emit = plan(&product, builder.facts);
+    // columns behind panels need panels: B in place has none
+    if emit.pitch.is_some() && !emit.columns.is_empty() {
+        return columns_to_memory(product, builder);
+    }
+    let Some(behind) = emit.choose_behind() else { return false };
+    emit.behind = behind;
+    let (b, b_bytes, matrix_bytes) = match &product.right {
+        Right::Packed { matrices, .. } => {
+            let buffer = pack(builder, matrices, &product, &emit.columns, &emit.panels, emit.lanes);
+            let bytes = builder.buffers[buffer.0].bytes;
+            (Pointer { buffer, offset: 0 }, bytes, bytes as i64 / matrices.len() as i64)
+        }
+        Right::InPlace { place, .. } => (Job::pointer(place, Dtype::F32), 0, 0),
+    };
+    let mut batch = product.batch.clone();
+    if let Right::Packed { steps, .. } = &product.right {
+        for (level, step) in batch.iter_mut().zip(steps) {
+            level.b = *step as i64 * matrix_bytes;
+        }
+    }
+    let panels_outside = emit.panels_outside(memory);
+    let mut w = Writer::new();
+    emit.batches(&batch, 0, &mut w, &|w: &mut Writer| emit.grid(panels_outside, w));
+    let name = format!("{}_{}x{}", product.name, emit.shape.rows(), emit.shape.vectors * emit.lanes);
+    let mut args = emit.args(&batch, b_bytes as i64);
+    let mut pointers = vec![Job::pointer(&product.a, Dtype::F32), b, Job::pointer(&product.c, Dtype::F32)];
+    for extra in &product.extras {
+        if let Extra::Memory { place, dtype, .. } = extra {
+            pointers.push(Job::pointer(place, *dtype));
+        }
+    }
+    if emit.behind != Behind::Registers {
+        let bytes = (emit.shape.rows() * emit.shape.vectors * emit.lanes * 4) as u64;
+        let buffer = builder.buffer("sums", Home::Scratch, bytes);
+        args.push(arg("sums", Access::ReadWrite, 0, bytes as i64));
+        pointers.push(Pointer { buffer, offset: 0 });
+    }
+    builder.call(kernel(name, args, w), &pointers, product.macs);
+    true
+}
+
+/// Fewer, longer loops.
+fn simplify(product: &mut Product) {
+    let packed_steps = matches!(&product.right, Right::Packed { matrices, .. } if matrices.len() > 1);
+    if let Some(x) = join(&product.y, &product.x) {
+        product.y = Level { count: 1, ..product.y.clone() };
+        product.x = x;
+    }
+    if !packed_steps {
+        while let Some(last) = product.batch.last().cloned() {
+            let target = if product.y.count == 1 { &mut product.x } else { &mut product.y };
+            match join(&last, target) {
+                Some(joined) if last.b == 0 => *target = joined,
+                _ => break,
+            }
+            product.batch.pop();
+            if let Right::Packed { steps, .. } = &mut product.right {
+                steps.pop();
+            }
+        }
+    }
+    while let (1, Some(true)) = (product.run.count, product.segments.last().map(|_| true)) {
+        product.run = product.segments.pop().expect("there is a last segment");
+    }
+}
+
+/// Joins two loops into one where every stream allows it.
+fn join(outer: &Level, inner: &Level) -> Option<Level> {
+    let n = inner.count as i64;
+    if outer.count == 1 {
+        return Some(inner.clone());
+    }
+    if inner.count == 1 {
+        return Some(outer.clone());
+    }
+    let fits = outer.a == inner.a * n
+        && outer.b == 0
+        && inner.b == 0
+        && outer.c == inner.c * n
+        && outer.extra.iter().zip(&inner.extra).all(|(o, i)| *o == i * n);
+    fits.then(|| Level { count: outer.count * inner.count, ..inner.clone() })
+}
+
+fn plan<'a>(product: &'a Product, facts: &'a Facts) -> Emit<'a> {
+    let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
+    let shape = choose(facts, &product.y, &product.x, product.n, depth, product.run.a);
+    let lanes = facts.lanes();
+    let mut next = 3;
+    let extra_pointer: Vec<Option<P>> = product
+        .extras
+        .iter()
+        .map(|e| match e {
+            Extra::Columns(_) => None,
+            Extra::Memory { .. } => {
+                next += 1;
+                Some(P(next - 1))
+            }
+        })
+        .collect();
+    let (start, body) = start_from_bias(&product.epilogue, &product.extras);
+    Emit {
+        product,
+        facts,
+        lanes,
+        depth,
+        shape,
+        panels: panels(shape, product.n, lanes),
+        pitch: match &product.right {
+            Right::InPlace { pitch, .. } => Some(*pitch),
+            Right::Packed { .. } => None,
+        },
+        columns: (0..product.extras.len()).filter(|&i| matches!(product.extras[i], Extra::Columns(_))).collect(),
+        extra_pointer,
+        behind: Behind::Registers,
+        scratch: P(next),
+        ahead: None,
+        start,
+        body,
+    }
+}
+
+impl Emit<'_> {
+    /// Whether a panel stays in L2 over all rows, or the rows stay over all panels; few rows wait less for weights
+    /// that come from beyond L2 when each panel is fetched ahead, which is decided here too.
+    fn panels_outside(&mut self, memory: usize) -> bool {
+        let (facts, shape, product) = (self.facts, self.shape, self.product);
+        let tiles = |total, most| split(total, most).iter().map(|s| s.0).sum::<usize>();
+        let turns = tiles(product.y.count, shape.y) * tiles(product.x.count, shape.x);
+        let whole = self.depth as u64 * (product.n.div_ceil(self.lanes) * self.lanes) as u64 * 4;
+        let rows_bytes = [&product.y, &product.x].map(|l| l.count as u64 * l.a.unsigned_abs()).into_iter().max().unwrap_or(0);
+        let few = turns <= 16 && whole > 2 * facts.caches[0] && rows_bytes <= facts.caches[1] / 2;
+        let outside = whole > facts.caches[1] * 3 / 4 || few;
+        if outside && self.pitch.is_none() && turns > 1 && memory < 2 {
+            let lines = self.turn() * shape.vectors * facts.vector_bytes as usize / 64;
+            let pointer = P(self.scratch.0 + u8::from(self.behind != Behind::Registers));
+            self.ahead = (lines > 0).then(|| (pointer, lines.div_ceil(turns)));
+        }
+        outside
+    }
+
+    /// What the kernel's arguments reach, scratch aside.
+    fn args(&self, batch: &[Level], b_bytes: i64) -> Vec<Arg> {
+        let product = self.product;
+        let reach = |pick: &dyn Fn(&Level) -> i64| {
+            let levels = batch.iter().chain([&product.y, &product.x]);
+            range(levels.map(|l| (l.count, pick(l))))
+        };
+        let k = range(product.segments.iter().chain([&product.run]).map(|s| (s.count, s.a)));
+        let (a, c) = (reach(&|l| l.a), reach(&|l| l.c));
+        let b = match self.pitch {
+            Some(pitch) => {
+                let moved = reach(&|l| l.b);
+                let rows = range([(self.depth, pitch)].into_iter());
+                (moved.0 + rows.0, moved.1 + rows.1 + product.n as i64 * 4)
+            }
+            None => (0, b_bytes),
+        };
+        let mut args = vec![
+            arg("a", Access::Read, a.0 + k.0, a.1 + k.1 + 4),
+            arg("b", Access::Read, b.0, b.1),
+            arg("c", Access::ReadWrite, c.0, c.1 + product.n as i64 * 4),
+        ];
+        for (i, extra) in product.extras.iter().enumerate() {
+            if let Extra::Memory { contiguous, .. } = extra {
+                let e = reach(&|l| l.extra[i]);
+                args.push(arg("extra", Access::Read, e.0, e.1 + if *contiguous { product.n as i64 * 4 } else { 4 }));
+            }
+        }
+        args
+    }
+}
+
+/// Smallest and largest offset that loops reach.
+fn range(levels: impl Iterator<Item = (usize, i64)>) -> (i64, i64) {
+    levels.fold((0, 0), |(low, high), (count, step)| {
+        let end = (count as i64 - 1) * step;
+        (low + end.min(0), high + end.max(0))
+    })
+}
+
+/// Operands per column as dense memory: for products whose B is not packed.
+fn columns_to_memory(mut product: Product, builder: &mut Builder) -> bool {
+    let levels = product.batch.len() + 2;
+    for extra in &mut product.extras {
+        if let Extra::Columns(tensor) = extra {
+            let mut place = builder.dense_constant(tensor);
+            place.strides = vec![0; levels];
+            *extra = Extra::Memory { place, dtype: tensor.dtype(), contiguous: true };
+        }
+    }
+    emit(product, builder)
+}

@@ -1,0 +1,182 @@
+//! Matrix products as register tiles: a grid of output rows, all of K in one pass, the epilogue on the
+//! accumulators. A convolution is the same kernel over K segments ([`crate::conv`]): in channels-last layout a
+//! run of window columns and channels is contiguous.
+//!
+//! Rows of A are read in place through one pointer and constant displacements; constant B is packed into panels
+//! `[n / width][k][width]`, each followed by its per-column epilogue constants, in order of use. After Goto & van
+//! de Geijn, "Anatomy of high-performance matrix multiplication", 2008, section 4; balanced tiles, no thin rest.
+//!
+//! What a product is, stands here; [`choose`] picks its tile, [`emit`] writes kernel and call.
+
+mod choose;
+mod emit;
+mod epilogue;
+mod extras;
+mod grid;
+mod panels;
+mod sums;
+
+use crate::build::Builder;
+use crate::build::Home;
+use crate::copy;
+use crate::place::{Place, dense_strides};
+use crate::{Job, Source, Where};
+pub use emit::emit;
+pub use epilogue::is_long;
+pub use extras::{Extra, extra_steps, extras, start_from_bias};
+use ir::Dtype;
+use ir::graph::op::Op;
+use ir::scalar::Body;
+use ir::tensor::Tensor;
+
+/// One loop over the output with what each stream moves per step, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    pub count: usize,
+    pub a: i64,
+    pub b: i64,
+    pub c: i64,
+    /// For each epilogue operand in memory.
+    pub extra: Vec<i64>,
+}
+
+/// One loop over K: `count` steps of `a` bytes in A and `b` bytes in B.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub count: usize,
+    pub a: i64,
+}
+
+/// Where the second factor comes from.
+#[derive(Clone, Debug)]
+pub enum Right {
+    /// Constants `[k.., n]`, packed here: a batch level moves by `steps` of them.
+    Packed { matrices: Vec<Tensor>, steps: Vec<usize> },
+    /// In memory with contiguous columns; rows `pitch` bytes apart.
+    InPlace { place: Place, pitch: i64 },
+}
+
+/// A product with everything known but the tiles.
+pub struct Product {
+    pub name: String,
+    /// Outermost first.
+    pub batch: Vec<Level>,
+    pub y: Level,
+    pub x: Level,
+    /// Outer loops over K, outermost first, then the innermost run.
+    pub segments: Vec<Segment>,
+    pub run: Segment,
+    pub n: usize,
+    pub a: Place,
+    pub right: Right,
+    pub c: Place,
+    pub extras: Vec<Extra>,
+    /// Parameter 0 is the sum, then one for each of `extras`.
+    pub epilogue: Body,
+    pub macs: u64,
+}
+
+/// Emits the dot of `job`, if it is one for vectors: f32 with contiguous columns of B and C.
+pub fn lower(job: &Job, builder: &mut Builder) -> bool {
+    let Op::Dot { trans_a, trans_b, epilogue } = job.op else { return false };
+    let rank = job.shape.len();
+    let (m, n) = (job.shape[rank - 2], job.shape[rank - 1]);
+    let (a, b) = (&job.operands[0], &job.operands[1]);
+    let k = a.shape[a.shape.len() - if *trans_a { 2 } else { 1 }];
+    let f32s = a.dtype == Dtype::F32 && b.dtype == Dtype::F32 && job.dtype == Dtype::F32;
+    if !f32s || k == 0 || (job.place.strides[rank - 1] != 1 && n > 1) {
+        return false;
+    }
+    let Some((extras, epilogue)) = extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
+    let a_place = a.place(builder);
+    let a_at = matrix(&a_place.expand(&a.shape, &with_batch(&job.shape[..rank - 2], &a.shape)), *trans_a);
+    let batch_shape = &job.shape[..rank - 2];
+    let (right, b_steps) = right(b, *trans_b, batch_shape, (k, n), builder);
+    let extra_strides: Vec<Vec<i64>> = extras.iter().map(|e| extra_steps(e, rank)).collect();
+    let level = |i: usize, count: usize, a: i64, b: i64| Level {
+        count,
+        a,
+        b,
+        c: job.place.strides[i] * 4,
+        extra: extra_strides.iter().map(|s| s[i]).collect(),
+    };
+    let batch = (0..rank - 2).map(|i| level(i, batch_shape[i], a_at.strides[i] * 4, b_steps[i])).collect();
+    let one = Level { count: 1, a: 0, b: 0, c: 0, extra: vec![0; extras.len()] };
+    let product = Product {
+        name: "dot".into(),
+        batch,
+        y: one,
+        x: level(rank - 2, m, a_at.strides[rank - 2] * 4, 0),
+        segments: vec![],
+        run: Segment { count: k, a: a_at.strides[rank - 1] * 4 },
+        n,
+        a: a_at,
+        right,
+        c: job.place.clone(),
+        extras,
+        epilogue,
+        macs: job.shape.iter().product::<usize>() as u64 * k as u64,
+    };
+    emit(product, builder)
+}
+
+/// The second factor, and for each axis of the batch what it moves there: matrices if it is packed here, else bytes.
+fn right(b: &Source, swapped: bool, batch_shape: &[usize], (k, n): (usize, usize), builder: &mut Builder) -> (Right, Vec<i64>) {
+    let batch = batch_shape.len();
+    match &b.at {
+        Where::Constant(tensor) => {
+            (constant_right(if swapped { swap_last(tensor) } else { (*tensor).clone() }, batch, (k, n)), vec![0; batch])
+        }
+        Where::Place(place) => {
+            let (mut place, mut shape) = (matrix(place, swapped), b.shape.clone());
+            let r = shape.len();
+            if swapped {
+                shape.swap(r - 1, r - 2);
+            }
+            if place.strides[r - 1] != 1 && n > 1 {
+                // columns side by side: a transposed copy in scratch memory of the arena
+                let bytes = shape.iter().product::<usize>() as u64 * 4;
+                let buffer = builder.buffer("transposed", Home::Arena, bytes);
+                let dense = Place::dense(buffer, &shape);
+                copy::copy(builder, Dtype::F32, &shape, &place, &dense);
+                place = dense;
+            }
+            let pitch = place.strides[r - 2] * 4;
+            let expanded = place.expand(&shape, &with_batch(batch_shape, &shape));
+            let steps = expanded.strides[..batch].iter().map(|stride| stride * 4).collect();
+            (Right::InPlace { place: expanded, pitch }, steps)
+        }
+    }
+}
+
+/// The matrices of a constant, for a result with so many batch axes.
+fn constant_right(tensor: Tensor, batch: usize, (k, n): (usize, usize)) -> Right {
+    let lead = tensor.shape().len() - 2;
+    let own: Vec<usize> = tensor.shape()[..lead].to_vec();
+    let count: usize = own.iter().product();
+    let flat = tensor.reshape(&[count, k, n]);
+    let matrices = (0..count).map(|i| flat.slice(&[i, 0, 0], &[1, 1, 1], &[1, k, n]).reshape(&[k, n])).collect();
+    let strides = dense_strides(&own);
+    let step = |i: usize| (i + lead).checked_sub(batch).filter(|&j| own[j] != 1).map_or(0, |j| strides[j] as usize);
+    Right::Packed { matrices, steps: (0..batch).map(step).collect() }
+}
+
+fn with_batch(batch: &[usize], own: &[usize]) -> Vec<usize> {
+    [batch, &own[own.len() - 2..]].concat()
+}
+
+fn matrix(place: &Place, swapped: bool) -> Place {
+    let mut place = place.clone();
+    let r = place.strides.len();
+    if swapped {
+        place.strides.swap(r - 1, r - 2);
+    }
+    place
+}
+
+fn swap_last(tensor: &Tensor) -> Tensor {
+    let rank = tensor.shape().len();
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(rank - 1, rank - 2);
+    tensor.permute(&perm)
+}

@@ -1,0 +1,228 @@
+//! The sums of one tile over all of K. A machine takes elements of A splat by splat, from memory, or as lanes of
+//! vectors along K; B comes a vector at a time.
+
+use super::Level;
+use super::choose::{Left, left};
+use super::emit::{A, B, Emit};
+use super::panels::Panel;
+use crate::tile::{Pool, Writer, at};
+use ir::kernel::tile::{At, Operand, Stmt, V};
+
+/// Vectors of B that are on their way at most.
+const MOST_AHEAD: usize = 6;
+
+/// One tile's rows, and where they and its columns are.
+pub(super) struct Tile<'a> {
+    pub emit: &'a Emit<'a>,
+    /// Rows are counted line by line, so many in each.
+    pub x_rows: usize,
+    pub rows: usize,
+    pub vectors: usize,
+    /// Valid lanes of the last vector.
+    pub last_lanes: usize,
+}
+
+impl Emit<'_> {
+    /// One tile: sums over all of K, then the epilogue. Pointers end where they began.
+    pub(super) fn tile(&self, y_rows: usize, x_rows: usize, panel: &Panel, w: &mut Writer) {
+        let vectors = panel.vectors;
+        let last_lanes = panel.valid - (vectors - 1) * self.lanes;
+        let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes };
+        let mut pool = Pool::new(self.facts);
+        let sums = tile.start(&mut pool, w);
+        match left(self.facts, self.product.run.a, tile.rows, vectors) {
+            Left::Lanes => tile.sum_by_lanes(&sums, &mut pool, w),
+            Left::Splat if tile.rows == 1 => tile.sum_of_one_row(&sums[0], &mut pool, w),
+            Left::Splat | Left::Memory => tile.sum_by_splats(&sums, &mut pool, w),
+        }
+        tile.finish(sums, pool, w);
+    }
+
+    /// Steps of K in a turn of the innermost loop over it.
+    pub(super) fn turn(&self) -> usize {
+        let unroll = self.facts.unroll as usize;
+        match left(self.facts, self.product.run.a, 2, 2) {
+            Left::Lanes => unroll.next_multiple_of(self.lanes),
+            Left::Splat | Left::Memory => unroll,
+        }
+    }
+}
+
+impl Tile<'_> {
+    /// Bytes from the tile's first row to row `r`, for a stream.
+    pub fn row(&self, r: usize, pick: impl Fn(&Level) -> i64) -> i64 {
+        let product = self.emit.product;
+        (r / self.x_rows) as i64 * pick(&product.y) + (r % self.x_rows) as i64 * pick(&product.x)
+    }
+
+    /// Bytes from the panel's start to the vector `v` of an operand that lies behind its weights.
+    pub fn column(&self, extra: usize, v: usize) -> i64 {
+        let emit = self.emit;
+        let which = emit.columns.iter().position(|&c| c == extra).expect("it is one of the columns");
+        (emit.depth + which) as i64 * self.width() + (v * emit.lanes * 4) as i64
+    }
+
+    fn width(&self) -> i64 {
+        (self.vectors * self.emit.lanes * 4) as i64
+    }
+
+    /// Bytes of B from one step of K to the next.
+    fn pitch(&self) -> i64 {
+        self.emit.pitch.unwrap_or(self.width())
+    }
+
+    /// Registers for the sums, set to zero or to the bias.
+    fn start(&self, pool: &mut Pool, w: &mut Writer) -> Vec<Vec<V>> {
+        let mut take = || pool.take().expect("the tile was chosen to fit");
+        let sums: Vec<Vec<V>> = (0..self.rows).map(|_| (0..self.vectors).map(|_| take()).collect()).collect();
+        for (r, row) in sums.iter().enumerate() {
+            for (v, &to) in row.iter().enumerate() {
+                match self.emit.start {
+                    Some(_) if r > 0 => w.push(Stmt::Copy { to, from: sums[0][v] }),
+                    Some(bias) => w.push(Stmt::Load { to, at: at(B, self.column(bias, v)), lanes: self.emit.lanes as u8 }),
+                    None => w.push(Stmt::Set { to, bits: 0 }),
+                }
+            }
+        }
+        sums
+    }
+
+    /// Vector `v` of B, `u` steps of K ahead.
+    fn load_right(&self, to: V, u: usize, v: usize, w: &mut Writer) {
+        w.push(Stmt::Load { to, at: self.right_at(u, v), lanes: self.right_lanes(v) as u8 });
+    }
+
+    fn right_at(&self, u: usize, v: usize) -> At {
+        at(B, u as i64 * self.pitch() + (v * self.emit.lanes * 4) as i64)
+    }
+
+    /// Packed panels are padded; B in place is not.
+    fn right_lanes(&self, v: usize) -> usize {
+        if self.emit.pitch.is_some() && v + 1 == self.vectors { self.last_lanes } else { self.emit.lanes }
+    }
+
+    /// The element of A in row `r`, `u` steps of K ahead.
+    fn left_at(&self, r: usize, u: usize) -> At {
+        at(A, u as i64 * self.emit.product.run.a + self.row(r, |l| l.a))
+    }
+
+    fn sum_of_one_row(&self, sums: &[V], pool: &mut Pool, w: &mut Writer) {
+        let emit = self.emit;
+        // vectors of B are operands in memory where the machine has such, but for partial ones
+        let in_memory = |v: usize| emit.facts.menu.memory_operand && self.right_lanes(v) == emit.lanes;
+        let (one, two) = (pool.take().expect("the tile was chosen to fit"), pool.take());
+        // the first of the two was the vector of B where there must be one
+        let (right, left) = if emit.facts.menu.memory_operand { (two, one) } else { (Some(one), two.expect("the tile was chosen to fit")) };
+        self.over_k(w, &|w, steps| {
+            for u in 0..steps {
+                w.push(Stmt::Splat { to: left, at: self.left_at(0, u) });
+                for (v, &acc) in sums.iter().enumerate() {
+                    if in_memory(v) {
+                        w.mul_add(acc, left, Operand::Memory(self.right_at(u, v)));
+                    } else {
+                        let to = right.expect("one register is free");
+                        self.load_right(to, u, v, w);
+                        w.mul_add(acc, left, Operand::V(to));
+                    }
+                }
+            }
+        });
+        two.into_iter().chain([one]).for_each(|v| pool.give(v));
+    }
+
+    fn sum_by_splats(&self, sums: &[Vec<V>], pool: &mut Pool, w: &mut Writer) {
+        let mut take = || pool.take().expect("the tile was chosen to fit");
+        let right: Vec<V> = (0..self.vectors).map(|_| take()).collect();
+        let in_memory = left(self.emit.facts, self.emit.product.run.a, self.rows, self.vectors) == Left::Memory;
+        let left: Option<V> = (!in_memory).then(&mut take);
+        self.over_k(w, &|w, steps| {
+            for u in 0..steps {
+                for (v, &to) in right.iter().enumerate() {
+                    self.load_right(to, u, v, w);
+                }
+                for (r, row) in sums.iter().enumerate() {
+                    if let Some(left) = left {
+                        w.push(Stmt::Splat { to: left, at: self.left_at(r, u) });
+                    }
+                    for (v, &acc) in row.iter().enumerate() {
+                        match left {
+                            Some(left) => w.mul_add(acc, right[v], Operand::V(left)),
+                            None => w.mul_add(acc, right[v], Operand::Splat(self.left_at(r, u))),
+                        }
+                    }
+                }
+            }
+        });
+        right.into_iter().chain(left).for_each(|v| pool.give(v));
+    }
+
+    /// Vectors of B are loaded two at a time, side by side in memory, and while there are registers before they are
+    /// needed; each is done with before the next.
+    fn sum_by_lanes(&self, sums: &[Vec<V>], pool: &mut Pool, w: &mut Writer) {
+        let lanes = self.emit.lanes;
+        let mut take = || pool.take().expect("the tile was chosen to fit");
+        let left: Vec<V> = (0..self.rows).map(|_| take()).collect();
+        let mut ring = vec![take(), take()];
+        while ring.len() < MOST_AHEAD && pool.len() >= 2 {
+            ring.extend([pool.take(), pool.take()].into_iter().flatten());
+        }
+        self.over_k(w, &|w, steps| {
+            let all = steps * self.vectors;
+            let mut loaded = 0;
+            for i in 0..all {
+                let (u, v) = (i / self.vectors, i % self.vectors);
+                if v == 0 && u % lanes == 0 {
+                    for (r, &to) in left.iter().enumerate() {
+                        w.push(Stmt::Load { to, at: self.left_at(r, u), lanes: lanes.min(steps - u) as u8 });
+                    }
+                }
+                if i % 2 == 0 {
+                    for next in loaded..all.min(i + ring.len()) {
+                        self.load_right(ring[next % ring.len()], next / self.vectors, next % self.vectors, w);
+                    }
+                    loaded = all.min(i + ring.len());
+                }
+                for (row, &elements) in sums.iter().zip(&left) {
+                    w.mul_add(row[v], ring[i % ring.len()], Operand::Lane(elements, (u % lanes) as u8));
+                }
+            }
+        });
+        left.into_iter().chain(ring).for_each(|v| pool.give(v));
+    }
+
+    /// The loops over K around `steps`, which writes so many of them from where the pointers are. Pointers end
+    /// where they began.
+    fn over_k(&self, w: &mut Writer, steps: &dyn Fn(&mut Writer, usize)) {
+        self.segments(0, steps, w);
+        w.advance(B, -(self.emit.depth as i64 * self.pitch()));
+    }
+
+    /// A ends where it began, B behind the last row.
+    fn segments(&self, level: usize, steps: &dyn Fn(&mut Writer, usize), w: &mut Writer) {
+        if let Some(segment) = self.emit.product.segments.get(level) {
+            w.repeat(segment.count, |w| {
+                self.segments(level + 1, steps, w);
+                w.advance(A, segment.a);
+            });
+            w.advance(A, -(segment.count as i64 * segment.a));
+            return;
+        }
+        let run = self.emit.product.run;
+        // short runs are written out, where long ones are unrolled at all
+        let turn = self.emit.turn();
+        let turn = if run.count <= turn.max(8.min(2 * turn)) { run.count } else { turn };
+        let (times, rest) = (run.count / turn, run.count % turn);
+        w.repeat(times, |w| {
+            steps(w, turn);
+            if let Some((p, lines)) = self.emit.ahead {
+                (0..lines).for_each(|i| w.push(Stmt::Prefetch { at: at(p, i as i64 * 64) }));
+                w.advance(p, lines as i64 * 64);
+            }
+            w.advance(A, turn as i64 * run.a);
+            w.advance(B, turn as i64 * self.pitch());
+        });
+        steps(w, rest);
+        w.advance(B, rest as i64 * self.pitch());
+        w.advance(A, -((times * turn) as i64 * run.a));
+    }
+}

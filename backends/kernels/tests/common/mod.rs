@@ -1,0 +1,141 @@
+//! What the tests of kernels share: machines with the facts of the real ones, seeded numbers, and a model that is
+//! lowered for each machine, verified, run, and compared with the graph oracle.
+
+use ir::graph::op::Op;
+use ir::kernel::facts::{Menu, MinMax};
+use ir::kernel::{Facts, KernelBody};
+use ir::{Dtype, Graph, NodeId, Tensor, Type, program};
+
+const PLAIN: Menu = Menu { memory_operand: false, splat_operand: false, lane_operand: false, masks: false };
+
+/// 64-byte vectors with masks and splats from memory, as AVX-512.
+const WIDE: Facts = Facts {
+    name: "64 bytes",
+    vector_bytes: 64,
+    vectors: 32,
+    generals: 15,
+    fused: true,
+    min_max: MinMax::SecondOnTie,
+    menu: Menu { memory_operand: true, splat_operand: true, masks: true, ..PLAIN },
+    caches: [32 << 10, 1 << 20, 2 << 20],
+    accumulators: 8,
+    reach: i32::MAX,
+    unroll: 4,
+};
+
+/// 32-byte vectors and few registers, as AVX2; with next to no cache: rows in blocks, panels outside, fetched ahead.
+const NARROW: Facts = Facts {
+    name: "32 bytes",
+    vector_bytes: 32,
+    vectors: 16,
+    menu: Menu { memory_operand: true, ..PLAIN },
+    caches: [1 << 10, 2 << 10, 4 << 10],
+    ..WIDE
+};
+
+/// Products by lane and short addresses, as NEON.
+const LANES: Facts = Facts {
+    name: "lanes",
+    vector_bytes: 16,
+    generals: 26,
+    min_max: MinMax::Ieee,
+    menu: Menu { lane_operand: true, ..PLAIN },
+    accumulators: 16,
+    reach: 65520,
+    ..WIDE
+};
+
+/// The same with addresses so short that small tensors go beyond them.
+const SHORT: Facts = Facts { name: "lanes, short addresses", reach: 256, unroll: 8, caches: NARROW.caches, ..LANES };
+
+/// A product and a sum for a multiply-add, and no unrolling, as WebAssembly.
+const ENGINE: Facts = Facts {
+    name: "engine",
+    vector_bytes: 16,
+    vectors: 15,
+    fused: false,
+    menu: Menu { memory_operand: true, splat_operand: true, ..PLAIN },
+    unroll: 1,
+    ..WIDE
+};
+
+const RELAXED: Facts = Facts { name: "relaxed engine", fused: true, ..ENGINE };
+
+/// Nothing beyond registers.
+const BARE: Facts = Facts { name: "bare", vectors: 16, min_max: MinMax::Ieee, menu: PLAIN, unroll: 4, ..ENGINE };
+
+pub const MACHINES: [Facts; 7] = [WIDE, NARROW, LANES, SHORT, ENGINE, RELAXED, BARE];
+
+/// Seeded numbers in -size..size.
+pub fn numbers(seed: u64, shape: &[usize], size: f32) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let values: Vec<f32> = (0..shape.iter().product::<usize>())
+        .map(|_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            ((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * size
+        })
+        .collect();
+    Tensor::f32s(shape, &values)
+}
+
+pub struct Model {
+    graph: Graph,
+    feeds: Vec<Tensor>,
+    size: f32,
+    /// Relative to the largest element.
+    tolerance: f32,
+    /// Scalar kernels may be among the program's.
+    pub mixed: bool,
+}
+
+impl Model {
+    /// Its numbers lie in -size..size.
+    pub fn new(size: f32, tolerance: f32) -> Model {
+        Model { graph: Graph::new(), feeds: Vec::new(), size, tolerance, mixed: false }
+    }
+
+    pub fn input(&mut self, shape: &[usize]) -> NodeId {
+        self.feed(numbers(self.feeds.len() as u64 + 7, shape, self.size))
+    }
+
+    pub fn feed(&mut self, values: Tensor) -> NodeId {
+        let op = Op::Input { name: format!("x{}", self.feeds.len()), ty: Type::of(Dtype::F32, values.shape()) };
+        self.feeds.push(values);
+        self.graph.add(op, &[], &[]).expect("an input")
+    }
+
+    pub fn constant(&mut self, seed: u64, shape: &[usize]) -> NodeId {
+        self.graph.constant(numbers(seed, shape, self.size), &[])
+    }
+
+    pub fn add(&mut self, op: Op, operands: &[NodeId]) -> NodeId {
+        self.graph.add(op, operands, &[]).expect("the test's shapes fit")
+    }
+
+    /// Compares the outputs on every machine with the graph oracle.
+    pub fn check(mut self, outputs: &[NodeId]) {
+        self.graph.set_outputs(outputs.iter().enumerate().map(|(i, &id)| (format!("y{i}"), id)).collect());
+        let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
+        for facts in MACHINES {
+            let program = kernels::lower(&self.graph, &facts).expect("it lowers");
+            program::verify(&program, &facts).unwrap_or_else(|wrong| panic!("on the machine `{}`: {}", facts.name, wrong.join("\n")));
+            for kernel in &program.kernels {
+                let tile = matches!(kernel.body, KernelBody::Tile(_));
+                assert!(tile || self.mixed, "{} is scalar on the machine `{}`", kernel.name, facts.name);
+            }
+            let got = program::run(&program, &facts, &self.feeds).expect("no status");
+            for (got, want) in got.iter().zip(&want) {
+                self.compare(got, want, facts.name);
+            }
+        }
+    }
+
+    fn compare(&self, got: &Tensor, want: &Tensor, machine: &str) {
+        let finite = want.to_f32s().into_iter().filter(|v| v.is_finite());
+        let largest = finite.fold(1e-6f32, |a, b| a.max(b.abs()));
+        for (i, (g, w)) in got.to_f32s().iter().zip(want.to_f32s()).enumerate() {
+            let near = (g - w).abs() <= self.tolerance * largest || *g == w || (g.is_nan() && w.is_nan());
+            assert!(near, "element {i} of {:?}: {g}, not {w}, on the machine `{machine}`", want.shape());
+        }
+    }
+}
