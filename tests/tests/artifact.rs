@@ -2,9 +2,11 @@
 //! C, C++ and Rust, every status, other processors, size and cold start.
 
 use std::collections::BTreeSet;
+use std::ffi::c_void;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ir::{Graph, Op, Tensor};
@@ -13,9 +15,9 @@ use maquette::compile::Weights;
 use maquette::error::Error;
 use maquette::execute::Runner;
 use maquette::files::Scratch;
-use maquette::machine::{self, Machine};
+use maquette::machine::{self, Built, Machine};
 use maquette::target::{Emit, Level};
-use runtime_stub::{Input, Library, MaquetteCall, MaquetteModel, MaquetteSymbol, MaquetteTensor, Output, Pool, Session};
+use runtime_stub::{Input, Library, MaquetteCall, MaquetteModel, MaquetteSymbol, MaquetteTensor, Output, Pool, Session, TaskFn, Workers};
 use tests::house::{self, have, must, piped};
 use tests::suite::oracle;
 
@@ -32,6 +34,8 @@ struct Both {
     folder: Scratch,
     digits: Graph,
     lookup: Graph,
+    /// Steps of digits that ask for workers.
+    shared_steps: usize,
 }
 
 impl Both {
@@ -52,10 +56,16 @@ fn both(level: &'static Level) -> Both {
     let digits = house::import(&house::digits(), &options("digits")).expect("the model is right");
     let lookup = ir::graph::text::parse(LOOKUP, &|_| None).expect("the graph is right");
     let emits = [Emit::Archive, Emit::Object, Emit::SharedObject, Emit::Executable, Emit::Header];
-    for (graph, name) in [(&digits, "digits"), (&lookup, "lookup")] {
-        house::compile(graph.clone(), &options(name), &emits, &folder.path).expect("it compiles");
-    }
-    Both { folder, digits, lookup }
+    let compile = |graph: &Graph, name| house::compile(graph.clone(), &options(name), &emits, &folder.path).expect("it compiles").0;
+    let shared_steps = shared(&compile(&digits, "digits")).len();
+    compile(&lookup, "lookup");
+    Both { folder, digits, lookup, shared_steps }
+}
+
+/// The calls of every step that has several of them and so asks for workers, for the one level it was compiled for.
+fn shared(built: &Built) -> Vec<i64> {
+    let [(_, program)] = &built.programs[..] else { panic!("one level") };
+    program.steps.iter().map(|step| step.calls.len() as i64).filter(|&calls| calls > 1).collect()
 }
 
 /// The most able level of this machine.
@@ -81,7 +91,7 @@ const CALLER: &str = r#"
 #include "lookup.h"
 #include <stdio.h>
 
-MAQUETTE_ALIGN(digits_ARENA_ALIGN) static unsigned char arena[digits_ARENA_BYTES + digits_ARENA_ALIGN];
+MAQUETTE_ALIGN(digits_ARENA_ALIGN) static unsigned char arena[digits_ARENA_BYTES + digits_WORKER_BYTES + digits_ARENA_ALIGN];
 MAQUETTE_ALIGN(lookup_ARENA_ALIGN) static unsigned char lookup_arena[lookup_ARENA_BYTES];
 static float image[digits_in_image_ELEMENTS + 1], probabilities[digits_out_probabilities_ELEMENTS], again[digits_out_probabilities_ELEMENTS];
 static float table[lookup_in_table_ELEMENTS], looked_up[lookup_out_looked_up_ELEMENTS];
@@ -136,6 +146,13 @@ int main(void)
     expect("little said", digits_model.run(&call), MAQUETTE_OK);
     call = good, call.parallel_for = backwards, call.pool = &asked, call.workers = 1;
     expect("a pool of one", digits_model.run(&call), MAQUETTE_OK);
+    expect("one worker needs no pool", asked, 0);
+    call.workers = 2, call.arena_bytes += digits_WORKER_BYTES;
+    for (i = 0; i < digits_out_probabilities_ELEMENTS; i++) {
+        again[i] = -1;
+    }
+    expect("a pool of two", digits_model.run(&call), MAQUETTE_OK);
+    expect("steps of several calls", asked, SHARED_STEPS);
     for (i = 0; i < digits_out_probabilities_ELEMENTS; i++) {
         expect("the same answer", again[i] < probabilities[i] || again[i] > probabilities[i], 0);
     }
@@ -206,7 +223,8 @@ fn two_models_link_into_c_and_cpp_without_a_warning_and_every_status_comes() {
         }
         std::fs::write(both.path(source), CALLER).expect("the folder is ours");
         for libraries in [["libdigits.a", "liblookup.a"], ["digits.o", "lookup.o"]] {
-            let mut cc = both.c(command, &[standard, "-O1", source, libraries[0], libraries[1], "-o", "caller"]);
+            let shared = format!("-DSHARED_STEPS={}", both.shared_steps);
+            let mut cc = both.c(command, &[standard, "-O1", &shared, source, libraries[0], libraries[1], "-o", "caller"]);
             must(cc.args(WARNINGS).arg("-Wl,--fatal-warnings"));
             let output = piped(&mut Command::new(both.path("caller")), &input);
             let said = String::from_utf8_lossy(&output.stderr);
@@ -323,6 +341,63 @@ fn a_shared_object_of_every_level_runs_from_rust_with_workers_and_its_weights_ap
             }
             close(&Tensor::f32s(wanted.shape(), &probabilities), &wanted);
         }
+    }
+}
+
+/// A convolution that is worth several workers.
+const WIDE: &str = r#"graph {
+  %x: f32[1,56,56,64] = input "x"
+  %w: f32[3,3,64,64] = const random 3
+  %0 = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1}
+  return %0 "y"
+}"#;
+
+/// A pool that tells how many tasks every round had, and begins with the last.
+#[derive(Default)]
+struct Rounds(Mutex<Vec<i64>>);
+
+impl Rounds {
+    #[allow(unsafe_code)]
+    unsafe extern "C" fn backwards(pool: *mut c_void, n: i64, task: TaskFn, context: *mut c_void) {
+        // SAFETY: the pool is what the test handed over, and outlives the run
+        let rounds = unsafe { &*pool.cast::<Rounds>() };
+        rounds.0.lock().expect("nobody panics with it").push(n);
+        for i in (0..n).rev() {
+            // SAFETY: every index below n once, and one at a time, so that any worker is free
+            unsafe { task(context, i, i % 2) };
+        }
+    }
+}
+
+#[test]
+fn workers_are_asked_for_every_call_of_a_step_that_has_several() {
+    let Some((_, levels)) = house::here("calls on workers") else { return };
+    for level in levels {
+        let graph = ir::graph::text::parse(WIDE, &|_| None).expect("the graph is right");
+        let image = house::made_up(&graph, 14);
+        let wanted = one(oracle(&graph, &image).expect("right inputs"));
+        let folder = house::scratch();
+        let (built, written) =
+            house::compile(graph, &house::options(vec![level], "wide"), &[Emit::SharedObject], &folder.path).expect("it compiles");
+        // SAFETY: Maquette wrote it just now, and the folder is ours.
+        #[allow(unsafe_code)]
+        let library = unsafe { Library::open(&written[0].path, "wide") }.expect("it loads");
+        let rounds = Rounds::default();
+        // SAFETY: `backwards` runs every task once, one at a time, with worker 0 or 1, and `rounds` outlives the session.
+        #[allow(unsafe_code)]
+        let two = unsafe { Workers::new(Rounds::backwards, (&raw const rounds).cast_mut().cast(), 2) };
+        let mut answers = Vec::new();
+        for mut session in [Session::new(library.model()), Session::with_workers(library.model(), two)].map(|s| s.expect("there is memory"))
+        {
+            let (pixels, mut answer) = (image[0].to_f32s(), vec![f32::NAN; wanted.elements()]);
+            session.run(&[Input::from(&pixels[..])], &mut [Output::from(&mut answer[..])]).expect("it runs");
+            answers.push(answer);
+        }
+        close(&Tensor::f32s(wanted.shape(), &answers[0]), &wanted);
+        assert!(answers[0] == answers[1], "{}: another answer on workers", level.name);
+        let asked = rounds.0.into_inner().expect("nobody panicked with it");
+        println!("{}: {} steps, asked for workers with {asked:?} tasks", level.name, built.programs[0].1.steps.len());
+        assert_eq!(asked, shared(&built), "{}", level.name);
     }
 }
 
