@@ -116,7 +116,7 @@ pub fn status_text(status: i32) -> &'static str {
         1 => "a pointer is null or misaligned",
         2 => "the arena is too small",
         3 => "an input has the wrong size, or a dimension is out of its range",
-        4 => "bad data: an index out of range or an integer division by zero",
+        4 => "bad data: an index out of range",
         5 => "this CPU lacks a feature that the model was compiled for",
         _ => "no status that a model returns",
     }

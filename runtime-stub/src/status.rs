@@ -12,7 +12,7 @@ pub enum Status {
     Arena = 2,
     /// An input has the wrong size, or a symbol lies outside its range.
     Size = 3,
-    /// The data made an operation impossible: an index out of range, an integer division by zero.
+    /// The data made an operation impossible: an index out of range.
     Data = 4,
     /// The CPU lacks a feature that the artifact was compiled for.
     Cpu = 5,
@@ -32,7 +32,7 @@ impl Status {
             Status::Pointer => "a pointer is null or misaligned",
             Status::Arena => "the arena is too small",
             Status::Size => "an input has the wrong size, or a dimension is out of range",
-            Status::Data => "bad data at run time (an index out of range or a division by zero)",
+            Status::Data => "bad data at run time (an index out of range)",
             Status::Cpu => "this CPU lacks a feature that the model was compiled for",
         }
     }

@@ -401,6 +401,35 @@ fn workers_are_asked_for_every_call_of_a_step_that_has_several() {
     }
 }
 
+/// Quotients and remainders of integers, written out: no status and no trap, and the same on every machine.
+#[test]
+fn dividing_by_zero_is_a_value() {
+    let places = house::places("dividing by zero");
+    for (ty, dtype, (least, most)) in
+        [("i32", ir::Dtype::I32, (i32::MIN.into(), i32::MAX.into())), ("i64", ir::Dtype::I64, (i64::MIN, i64::MAX))]
+    {
+        let text = format!(
+            "graph {{\n  %a: {ty}[8] = input \"a\"\n  %b: {ty}[8] = input \"b\"\n  %z: {ty}[] = const [0]\n  %0 = map %a, %b do {{ div(a, b) }}\n  \
+             %1 = map %a, %b do {{ rem(a, b) }}\n  %2 = map %a, %b do {{ mod(a, b) }}\n  %3 = map %a, %z do {{ div(a, b) }}\n  \
+             return %0 \"quotient\", %1 \"rem\", %2 \"mod\", %3 \"by the constant 0\"\n}}"
+        );
+        let graph = ir::graph::text::parse(&text, &|_| None).expect("the graph is right");
+        let integers = |values: &[i64; 8]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()[..dtype.bytes()].to_vec()).collect();
+            Tensor::dense(dtype, &[8], bytes)
+        };
+        let inputs = [integers(&[7, -7, least, most, 0, least, most, -7]), integers(&[0, 0, 0, 0, 0, -1, -1, 2])];
+        let wanted = [[0, 0, 0, 0, 0, least, -most, -3], [0, 0, 0, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0, 1], [0; 8]];
+        let values = |tensors: Vec<Tensor>| tensors.iter().map(Tensor::to_i64s).collect::<Vec<_>>();
+        assert_eq!(values(oracle(&graph, &inputs).expect("right inputs")), wanted, "{ty}");
+        for place in &places {
+            let built = machine::build(graph.clone(), &place.options("division"), None, &()).expect("it compiles");
+            let got = Machine::new(&built, &place.runner).expect("it is written").run(&inputs).expect("no status");
+            assert_eq!(values(got.into_iter().map(|(_, tensor)| tensor).collect()), wanted, "{ty} on {}", place.level.name);
+        }
+    }
+}
+
 /// How a program ended.
 fn exit(program: &Path, arguments: &[&str], input: &[u8]) -> (Option<i32>, Vec<u8>) {
     let output = piped(Command::new(program).args(arguments), input);

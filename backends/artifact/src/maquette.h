@@ -37,7 +37,7 @@ static inline const char *maquette_status_text(int32_t status)
     case MAQUETTE_BAD_POINTER: return "a pointer is null or misaligned";
     case MAQUETTE_ARENA_TOO_SMALL: return "the arena is too small";
     case MAQUETTE_BAD_SIZE: return "an input has the wrong size, or a symbol is out of its range";
-    case MAQUETTE_BAD_DATA: return "the data cannot be computed with: an index out of range or a division by zero";
+    case MAQUETTE_BAD_DATA: return "the data cannot be computed with: an index out of range";
     case MAQUETTE_CPU_LACKS_FEATURE: return "this CPU lacks a feature that the model was compiled for";
     default: return "unknown status";
     }

@@ -14,7 +14,7 @@ const STATUS = [
   'a pointer is null or misaligned',
   'the arena is too small',
   'an input has the wrong size, or a symbol is out of its range',
-  'the data cannot be computed with: an index out of range or a division by zero',
+  'the data cannot be computed with: an index out of range',
   'this engine lacks a feature that the model was compiled for',
 ];
 const [BAD_SIZE, LACKS_FEATURE] = [3, 5];
