@@ -14,10 +14,15 @@ unsafe extern "C" {
     fn dlclose(library: *mut c_void) -> c_int;
 }
 
+type P8 = *mut u8;
+
 /// Libraries loaded so far.
 static LOADED: AtomicU32 = AtomicU32::new(0);
 
-/// A loaded kernel of up to six pointers. It is unloaded when it is dropped.
+/// Pointers that a kernel takes at most here.
+const MOST: usize = 16;
+
+/// A loaded kernel. It is unloaded when it is dropped.
 pub struct Loaded {
     library: *mut c_void,
     function: *mut c_void,
@@ -35,8 +40,11 @@ impl Drop for Loaded {
 }
 
 impl Loaded {
-    /// Compiles a tile kernel for `facts` and loads it. Fault: the text says which step failed.
+    /// Compiles a tile kernel for `facts` and loads it. Fault: more than sixteen pointers, or a step of it failed; the text says which.
     pub fn tile(name: &str, kernel: &TileKernel, args: usize, facts: &Facts) -> Result<Loaded, String> {
+        if args > MOST {
+            return Err(format!("{name} takes {args} pointers, {MOST} at most can be handed over"));
+        }
         let symbol = x64::function(name, x64::compile(kernel, args, facts)).global();
         let code = Code { machine: Machine::X86_64, system: System::Linux, symbols: vec![symbol] };
         // the dynamic loader takes equal names for one library
@@ -72,12 +80,20 @@ impl Loaded {
     /// # Safety
     /// The pointers reach what the kernel's arguments say.
     pub unsafe fn call(&self, pointers: &[*mut u8]) {
-        assert!(pointers.len() == self.args && self.args <= 6, "the kernel takes {} pointers", self.args);
+        assert_eq!(pointers.len(), self.args, "pointers of the kernel");
         let p = |i: usize| pointers.get(i).copied().unwrap_or(std::ptr::null_mut());
-        // SAFETY: a kernel takes pointers in registers and ignores those it has no argument for
+        type Six = unsafe extern "C" fn(P8, P8, P8, P8, P8, P8);
+        type Sixteen = unsafe extern "C" fn(P8, P8, P8, P8, P8, P8, P8, P8, P8, P8, P8, P8, P8, P8, P8, P8);
+        // SAFETY: a kernel ignores the pointers that it has no argument for, six in registers and the others on the caller's stack;
+        // `tile` refused one with more than sixteen
         unsafe {
-            let function: extern "C" fn(*mut u8, *mut u8, *mut u8, *mut u8, *mut u8, *mut u8) -> i32 = std::mem::transmute(self.function);
-            function(p(0), p(1), p(2), p(3), p(4), p(5));
+            if self.args <= 6 {
+                let function: Six = std::mem::transmute(self.function);
+                function(p(0), p(1), p(2), p(3), p(4), p(5));
+            } else {
+                let function: Sixteen = std::mem::transmute(self.function);
+                function(p(0), p(1), p(2), p(3), p(4), p(5), p(6), p(7), p(8), p(9), p(10), p(11), p(12), p(13), p(14), p(15));
+            }
         }
     }
 
@@ -116,7 +132,8 @@ pub fn peak(facts: &Facts) -> Result<f64, String> {
     Ok(2.0 * f64::from(times) * f64::from(sums) * facts.lanes() as f64 / best / 1e9)
 }
 
-/// Memory aligned to a page, written once so that it is really there.
+/// Memory aligned to a page. It is full of ones (as f32), so that it is really there and no arithmetic on it meets the
+/// denormal numbers that some processors are slow with.
 pub struct Memory {
     bytes: Vec<u8>,
     start: usize,
@@ -124,8 +141,9 @@ pub struct Memory {
 
 impl Memory {
     pub fn new(len: usize) -> Memory {
-        let bytes = vec![1u8; len + 8192];
+        let mut bytes = vec![0u8; len + 8192];
         let start = bytes.as_ptr().align_offset(4096);
+        bytes[start..].chunks_exact_mut(4).for_each(|four| four.copy_from_slice(&1f32.to_le_bytes()));
         Memory { bytes, start }
     }
     pub fn of(data: &[u8]) -> Memory {

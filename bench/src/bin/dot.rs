@@ -1,6 +1,6 @@
 //! `cargo run --release -p maquette-bench --bin dot [-- MxNxK …]`: f32 matrix products with packed constant B as
-//! percent of the multiply-add peak that is measured beside each, minimum and median, for every level that this
-//! machine runs. Each result is checked at a few hundred places.
+//! percent of the multiply-add peak (the larger of those measured right before and after), minimum and median, for every
+//! level that this machine runs. Each result is checked at a few hundred places.
 #![allow(unsafe_code)]
 
 use bench::machine::{Loaded, Memory, levels, peak};
@@ -38,9 +38,10 @@ fn main() -> Result<(), String> {
             let left: Vec<f32> = (0..m * k).map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0).collect();
             let bytes: Vec<u8> = left.iter().flat_map(|v| v.to_le_bytes()).collect();
             let (mut a, mut b, mut c) = (Memory::of(&bytes), Memory::of(&program.constants[0].to_vec()), Memory::new(m * n * 4));
-            let top = peak(facts)?;
+            let before = peak(facts)?;
             // SAFETY: A, packed B and C have the sizes of the product
             let (best, median) = unsafe { loaded.time(&[a.pointer(), b.pointer(), c.pointer()], 40, 0.01) };
+            let top = before.max(peak(facts)?);
             let error = (0..300)
                 .map(|t| {
                     let (i, j) = (t * 7919 % m, t * 104_729 % n);

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use bench::machine::{Loaded, Memory, levels, peak};
+use ir::kernel::KernelBody;
 use ir::program::Address;
 
 fn main() -> Result<(), String> {
@@ -28,7 +29,8 @@ fn main() -> Result<(), String> {
         for call in &step.calls {
             let kernel = &program.kernels[call.kernel];
             names.push(kernel.name.clone());
-            let Ok(loaded) = Loaded::kernel(kernel, facts) else { continue };
+            let KernelBody::Tile(tile) = &kernel.body else { continue };
+            let loaded = Loaded::tile(&kernel.name, tile, kernel.args.len(), facts)?;
             let pointers: Vec<*mut u8> = call
                 .args
                 .iter()
