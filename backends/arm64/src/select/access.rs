@@ -88,8 +88,9 @@ fn pair_run<'a>(run: &'a [Stmt], items: &mut Vec<Item<'a>>) {
             let next = |(j, other): (usize, &Stmt)| {
                 let (_, w, there) = whole(other)?;
                 let distance = i64::from(there.offset) - i64::from(at.offset);
+                let beside = there.p == at.p && distance.abs() == 16;
                 let (first, second, at) = if distance > 0 { (v, w, at) } else { (w, v, there) };
-                let fits = !done[j] && there.p == at.p && distance.abs() == 16 && WHOLE.pair_reaches(at.offset.into());
+                let fits = !done[j] && beside && WHOLE.pair_reaches(at.offset.into());
                 fits.then_some((j, Item::Pair { load, first, second, at, by: 0 }))
             };
             run.iter().enumerate().find_map(next)
@@ -160,5 +161,28 @@ fn concerns(stmt: &Stmt, p: P) -> bool {
         | Stmt::Binary { .. }
         | Stmt::Select { .. }
         | Stmt::Fold { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(to: u8, p: u8, offset: i32) -> Stmt {
+        Stmt::Load { to: V(to), at: At { p: P(p), offset }, lanes: 4 }
+    }
+
+    #[test]
+    fn neighbours_of_one_pointer_are_a_pair() {
+        for (body, first) in [([load(0, 0, 16), load(1, 0, 0)], V(1)), ([load(0, 0, 0), load(1, 0, 16)], V(0))] {
+            assert!(matches!(items(&body)[..], [Item::Pair { first: f, .. }] if f == first), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn places_of_two_pointers_are_none() {
+        for body in [[load(0, 0, 16), load(1, 1, 0)], [load(0, 0, 0), load(1, 1, 16)]] {
+            assert!(items(&body).iter().all(|item| matches!(item, Item::One { .. })), "{body:?}");
+        }
     }
 }
