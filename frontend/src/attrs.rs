@@ -124,6 +124,15 @@ impl<'m> Attrs<'m> {
         }
     }
 
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Fault> {
+        let Some(attribute) = self.typed(name, kind::STRINGS)? else { return Ok(None) };
+        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_string()),
+            Err(_) => Err(Fault::invalid(format!("attribute {name:?} is not UTF-8 text"))),
+        };
+        attribute.strings.iter().map(|bytes| text(bytes)).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
     /// One of a few words. Fault: any other word, with the ones that exist.
     pub fn choice<T: Copy>(&self, name: &str, default: T, choices: &[(&str, T)]) -> Result<T, Fault> {
         let Some(text) = self.text(name)? else { return Ok(default) };

@@ -501,15 +501,19 @@ impl<'m, 'o> Importer<'m, 'o> {
         self.fault(Fault::unsupported(text).at(at));
     }
 
-    /// A subgraph that runs exactly once where its node stands, such as the branch an `If` takes.
-    pub fn inline(&mut self, graph: &'m proto::Graph, scope: &Scope<'m, '_>) -> Result<Vec<Value>, Fault> {
-        if let Some(input) = graph.input.first() {
-            let name = input.name.as_deref().unwrap_or("");
-            return Err(Fault::invalid(format!("its branch has an input ({name:?}), and takes none")));
+    /// A subgraph that runs once where its node stands, such as a branch or one turn of a loop, with the values of
+    /// its inputs.
+    pub fn inline(&mut self, graph: &'m proto::Graph, scope: &Scope<'m, '_>, inputs: &[Value]) -> Result<Vec<Value>, Fault> {
+        if graph.input.len() != inputs.len() {
+            let text = format!("its body has {} inputs, and is given {}", graph.input.len(), inputs.len());
+            return Err(Fault::invalid(text));
         }
         self.descend()?;
         let mut inner =
             Scope { slots: HashMap::new(), parent: Some(scope), bound: scope.bound, opsets: scope.opsets, path: scope.path.clone() };
+        for (info, value) in graph.input.iter().zip(inputs) {
+            inner.slots.insert(info.name.as_deref().unwrap_or(""), Slot::Value(value.clone()));
+        }
         self.initializers(graph, &mut inner);
         self.nodes(&graph.node, &mut inner);
         self.depth -= 1;
@@ -519,6 +523,21 @@ impl<'m, 'o> Importer<'m, 'o> {
             Err(Some(fault)) => Err(fault),
             Err(None) => Ok(Vec::new()),
         }
+    }
+
+    /// Counts a turn of a loop against the budget of nodes. Fault: it is used up.
+    pub fn turn(&mut self) -> Result<(), Fault> {
+        self.nodes += 1;
+        if self.nodes > self.build.limits.nodes {
+            self.stopped = true;
+            return Err(Fault::limit(format!("the model has more than {} nodes, its loops unrolled", self.build.limits.nodes)));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more is imported.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     fn descend(&mut self) -> Result<(), Fault> {

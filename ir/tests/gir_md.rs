@@ -1,6 +1,6 @@
 //! `docs/gir.md` says what the tables say, and its example is a graph. `BLESS=1` prints the tables anew.
 
-use ir::graph::op::{ArgKind, Coordinate, CumulateKind, PadMode, ReduceKind, ResizeMode, WindowKind};
+use ir::graph::op::{ArgKind, Coordinate, CumulateKind, PadMode, ReduceKind, ResizeMode, ScatterKind, WindowKind};
 use ir::graph::{text, verify};
 use ir::scalar::{Class, ScalarOp};
 use ir::{Dtype, Op};
@@ -29,6 +29,7 @@ fn spelled(ty: &str) -> String {
         "ReduceKind" => ReduceKind::WORDS,
         "ArgKind" => ArgKind::WORDS,
         "CumulateKind" => CumulateKind::WORDS,
+        "ScatterKind" => ScatterKind::WORDS,
         "ResizeMode" => ResizeMode::WORDS,
         "Coordinate" => Coordinate::WORDS,
         other => panic!("how is a {other} written?"),

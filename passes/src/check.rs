@@ -63,6 +63,8 @@ fn at(graph: &Graph, values: &Values) -> Option<Graph> {
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
             | Op::Cumulate { .. }
+            | Op::Sort { .. }
+            | Op::Scatter { .. }
             | Op::Softmax { .. }
             | Op::Norm { .. } => {}
         }

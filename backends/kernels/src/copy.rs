@@ -133,6 +133,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. }
         | Op::Resize { .. } => return generic::lower(job, builder),

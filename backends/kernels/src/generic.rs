@@ -9,7 +9,9 @@ pub(crate) mod harness;
 mod moves;
 mod products;
 pub(crate) mod resize;
+mod scatter;
 mod small;
+mod sort;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         Op::Reduce { .. } => folds::reduce(job, builder),
         Op::ArgReduce { .. } => return folds::argreduce(job, builder),
         Op::Cumulate { .. } => folds::cumulate(job, builder),
+        Op::Sort { .. } => sort::sort(job, builder),
+        Op::Scatter { .. } => scatter::scatter(job, builder),
         Op::Softmax { .. } => folds::softmax(job, builder),
         Op::Norm { .. } => folds::norm(job, builder),
         Op::Gather { axis } => gather::gather(job, *axis, builder),

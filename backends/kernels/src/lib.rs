@@ -213,8 +213,12 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
             true => Ok(()),
             false => generic::lower(&job, builder),
         },
-        Op::Input { .. } | Op::Const { .. } | Op::Gather { .. } | Op::ArgReduce { .. } | Op::Cumulate { .. } => {
-            generic::lower(&job, builder)
-        }
+        Op::Input { .. }
+        | Op::Const { .. }
+        | Op::Gather { .. }
+        | Op::ArgReduce { .. }
+        | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. } => generic::lower(&job, builder),
     }
 }

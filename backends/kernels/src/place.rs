@@ -190,7 +190,8 @@ impl<'g> Places<'g> {
         // a margin and another shape do not go together
         let margin = self.margin.get(&operand).is_some_and(|m| m.iter().any(|&p| p != (0, 0)));
         let reshapes = matches!(self.graph.op(user), Op::Reshape { .. });
-        if free && source_is_computed && !(reshapes && margin) {
+        let lost = self.overwritten(user) && self.graph.use_count(operand) > 1;
+        if free && source_is_computed && !lost && !(reshapes && margin) {
             self.dest.insert(operand, Dest::Into(user, slot));
             if let (Some(margin), false) = (self.margin.get(&operand).cloned(), reshapes)
                 && matches!(self.graph.op(user), Op::Map { .. } | Op::Concat { .. })
@@ -198,6 +199,18 @@ impl<'g> Places<'g> {
                 self.want(user, margin);
             }
         }
+    }
+
+    /// Whether what lies in the place of `id` is overwritten by a map that is computed there: nobody else may need it.
+    fn overwritten(&self, id: NodeId) -> bool {
+        let mut at = Some(id);
+        while let Some(id) = at {
+            if matches!(self.graph.op(id), Op::Map { .. }) {
+                return true;
+            }
+            at = self.dest.get(&id).map(|Dest::Into(user, _)| *user);
+        }
+        false
     }
 
     /// Whether a view of its operand's memory cannot stand for `id`, because a place was chosen for it: it is an

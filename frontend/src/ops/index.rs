@@ -52,39 +52,62 @@ fn strides(sizes: &[usize]) -> Vec<usize> {
 pub fn gather_elements(cx: &mut Cx) -> Made {
     let (x, indices) = (cx.input(0)?, cx.input(1)?);
     let at = axis(cx.attrs.int_or("axis", 0)?, x.rank())?;
-    are_indices(&indices)?;
-    must_be(indices.rank() == x.rank(), &format!("indices have as many axes as {}", x.ty), &indices)?;
-    in_range(cx, &indices, &x.shape()[at].clone())?;
+    Ok(vec![elements(cx, &x, &indices, at)?])
+}
+
+/// The elements of `x` that lie where the result does, but for `at`, where the index says.
+pub fn elements(cx: &mut Cx, x: &Value, indices: &Value, at: usize) -> Result<Value, Fault> {
+    are_indices(indices)?;
+    must_be(indices.rank() == x.rank(), &format!("indices have as many axes as {}", x.ty), indices)?;
+    in_range(cx, indices, &x.shape()[at].clone())?;
     if (0..x.rank()).all(|i| i == at || indices.shape()[i] == one()) {
-        let mut line = x;
+        let mut line = x.clone();
         for axis in (0..line.rank()).filter(|i| *i != at) {
             line = cx.part(&line, axis, Dim::from(0i64), one())?;
         }
-        let places = cx.reshape(&indices, vec![indices.shape()[at].clone()])?;
-        return Ok(vec![cx.gather(&line, &places, at)?]);
+        let places = cx.reshape(indices, vec![indices.shape()[at].clone()])?;
+        return cx.gather(&line, &places, at);
     }
+    let places = places(cx, x, indices, at)?;
+    let line = cx.reshape(x, vec![ir::dim::product(x.shape())])?;
+    cx.gather(&line, &places, 0)
+}
+
+/// Where the elements of [`elements`] lie in `x` as one line.
+pub fn places(cx: &mut Cx, x: &Value, indices: &Value, at: usize) -> Result<Value, Fault> {
+    are_indices(indices)?;
+    must_be(indices.rank() == x.rank(), &format!("indices have as many axes as {}", x.ty), indices)?;
+    in_range(cx, indices, &x.shape()[at].clone())?;
     let (sizes, wanted) = (x.sizes()?, indices.sizes()?);
     let fits = (0..sizes.len()).all(|i| i == at || wanted[i] <= sizes[i]);
-    must_be(fits, &format!("indices are no larger than {} outside axis {at}", x.ty), &indices)?;
+    must_be(fits, &format!("indices are no larger than {} outside axis {at}", x.ty), indices)?;
     let (strides, total) = (strides(&sizes), sizes.iter().product());
-    let mut places = flat(cx, &indices, sizes[at], strides[at], total)?;
+    let mut places = flat(cx, indices, sizes[at], strides[at], total)?;
     for axis in (0..sizes.len()).filter(|&i| i != at && wanted[i] > 1) {
         let offsets = offsets(cx, wanted[axis], axis, sizes.len(), strides[axis])?;
         places = cx.apply(ScalarOp::Add, &[&places, &offsets])?;
     }
-    let line = cx.reshape(&x, vec![Dim::from(total)])?;
-    Ok(vec![cx.gather(&line, &places, 0)?])
+    Ok(places)
 }
 
 pub fn gather_nd(cx: &mut Cx) -> Made {
     let (x, indices) = (cx.input(0)?, cx.input(1)?);
-    are_indices(&indices)?;
-    must_be(indices.rank() > 0 && x.rank() > 0, "it takes tensors", if x.rank() == 0 { &x } else { &indices })?;
     let batch = cx.attrs.int_or("batch_dims", 0)?;
+    let (places, indexed) = nd_places(cx, &x, &indices, batch)?;
+    let mut line = vec![ir::dim::product(&x.shape()[..indexed])];
+    line.extend_from_slice(&x.shape()[indexed..]);
+    let line = cx.reshape(&x, line)?;
+    Ok(vec![cx.gather(&line, &places, 0)?])
+}
+
+/// Where the elements (rows) named by lists of indices lie in `x` as one line, and how many axes that line joins.
+pub fn nd_places(cx: &mut Cx, x: &Value, indices: &Value, batch: i64) -> Result<(Value, usize), Fault> {
+    are_indices(indices)?;
+    must_be(indices.rank() > 0 && x.rank() > 0, "it takes tensors", if x.rank() == 0 { x } else { indices })?;
     let (sizes, wanted) = (x.sizes()?, indices.sizes()?);
     let (last, depth) = (wanted.len() - 1, wanted[wanted.len() - 1]);
     let batch = match usize::try_from(batch) {
-        Ok(batch) if batch <= last && batch + depth <= sizes.len() && sizes[..batch] == wanted[..batch] => batch,
+        Ok(batch) if batch <= last && batch.saturating_add(depth) <= sizes.len() && sizes[..batch] == wanted[..batch] => batch,
         _ => {
             return Err(Fault::invalid(format!("indices {} with {batch} batch axes do not fit {}", indices.ty, x.ty)));
         }
@@ -94,7 +117,7 @@ pub fn gather_nd(cx: &mut Cx) -> Made {
     let places_shape = ir::dim::dims(&wanted[..last]);
     let mut places = cx.fill(Dtype::I64, 0.0, &places_shape)?;
     for j in 0..depth {
-        let part = cx.part(&indices, last, Dim::from(j), one())?;
+        let part = cx.part(indices, last, Dim::from(j), one())?;
         let part = cx.reshape(&part, places_shape.clone())?;
         in_range(cx, &part, &Dim::from(sizes[batch + j]))?;
         let part = flat(cx, &part, sizes[batch + j], strides[batch + j], total)?;
@@ -104,10 +127,7 @@ pub fn gather_nd(cx: &mut Cx) -> Made {
         let offsets = offsets(cx, wanted[axis], axis, last, strides[axis])?;
         places = cx.apply(ScalarOp::Add, &[&places, &offsets])?;
     }
-    let mut line = vec![Dim::from(total)];
-    line.extend(ir::dim::dims(&sizes[indexed..]));
-    let line = cx.reshape(&x, line)?;
-    Ok(vec![cx.gather(&line, &places, 0)?])
+    Ok((places, indexed))
 }
 
 /// `values[1]` where the index is the position along a new axis, `values[0]` elsewhere.

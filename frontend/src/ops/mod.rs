@@ -2,6 +2,7 @@
 //! results it may have, and how it becomes tensor operators. A pointwise operator is its scalar body; any
 //! other is a function in the file of its family.
 
+pub mod attention;
 pub mod constant;
 pub mod control;
 pub mod conv;
@@ -9,12 +10,17 @@ pub mod einsum;
 pub mod index;
 pub mod layout;
 pub mod linear;
+pub mod loss;
 pub mod norm;
 pub mod pointwise;
 pub mod quant;
+pub mod recurrent;
 pub mod reduce;
 pub mod resize;
+pub mod sample;
+pub mod scatter;
 pub mod shape;
+pub mod signal;
 pub mod window;
 
 use crate::cx::{Cx, Made};
@@ -209,9 +215,42 @@ pub static TABLE: &[Row] = &[
     op("Transpose", 1, (1, 1), layout::transpose),
     op("Unsqueeze", 1, (1, 2), layout::unsqueeze),
     // resampling
+    op("AffineGrid", 20, (2, 2), sample::affine_grid),
+    op("DeformConv", 19, (3, 5), sample::deform_conv),
+    op("GridSample", 16, (2, 2), sample::grid),
+    op("RoiAlign", 10, (3, 3), sample::roi_align),
     op("Resize", 10, (1, 4), resize::resize),
     op("Upsample", 1, (1, 2), resize::upsample),
+    // attention
+    outputs(op("Attention", 23, (3, 7), attention::attention), 4),
+    op("RotaryEmbedding", 23, (3, 4), attention::rotary_embedding),
+    op("SwiGLU", 28, (2, 2), attention::swiglu),
+    op("TensorScatter", 24, (2, 3), attention::tensor_scatter),
+    // steps
+    outputs(op("CausalConvWithState", 27, (2, 4), recurrent::causal_conv), 2),
+    outputs(op("GRU", 1, (3, 6), recurrent::gru), 2),
+    outputs(op("LinearAttention", 27, (3, 6), recurrent::linear_attention), 2),
+    outputs(op("LSTM", 1, (3, 8), recurrent::lstm), 3),
+    outputs(op("RNN", 1, (3, 6), recurrent::rnn), 2),
+    // losses
+    op("NegativeLogLikelihoodLoss", 12, (2, 3), loss::negative_log_likelihood),
+    outputs(op("SoftmaxCrossEntropyLoss", 12, (2, 3), loss::softmax_cross_entropy), 2),
+    // signals
+    op("BlackmanWindow", 17, (1, 1), signal::blackman),
+    op("DFT", 17, (1, 3), signal::dft),
+    op("HammingWindow", 17, (1, 1), signal::hamming),
+    op("HannWindow", 17, (1, 1), signal::hann),
+    op("MelWeightMatrix", 17, (5, 5), signal::mel_weights),
+    op("STFT", 17, (2, 4), signal::stft),
     // indices
+    op("Col2Im", 18, (3, 3), scatter::col2im),
+    op("Compress", 9, (2, 2), scatter::compress),
+    op("Det", 11, (1, 1), scatter::determinant),
+    op("MaxUnpool", 9, (2, 3), scatter::max_unpool),
+    op("Scatter", 9, (3, 3), scatter::elements),
+    op("ScatterElements", 11, (3, 3), scatter::elements),
+    op("ScatterND", 11, (3, 3), scatter::nd),
+    outputs(op("TopK", 1, (1, 2), scatter::top_k), 2),
     op("Gather", 1, (2, 2), index::gather),
     op("GatherElements", 11, (2, 2), index::gather_elements),
     op("GatherND", 11, (2, 2), index::gather_nd),
@@ -227,6 +266,8 @@ pub static TABLE: &[Row] = &[
     op("Size", 1, (1, 1), shape::size),
     // control
     outputs(op("If", 1, (1, 1), control::branch), ANY),
+    outputs(op("Loop", 1, (2, ANY), control::repeat), ANY),
+    outputs(op("Scan", 8, (1, ANY), control::scan), ANY),
 ];
 
 #[cfg(test)]

@@ -205,6 +205,22 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             in_rank(*axis)?;
             Ok(types[0].clone())
         }
+        Op::Sort { axis, .. } => {
+            in_rank(*axis)?;
+            Ok(Type::new(Dtype::I64, types[0].shape.clone()))
+        }
+        Op::Scatter { .. } => {
+            let (data, indices, updates) = (types[0], types[1], types[2]);
+            in_rank(0)?;
+            if !matches!(indices.dtype, Dtype::I32 | Dtype::I64) || indices.rank() != 1 {
+                return fail("indices are a list of i32 or i64");
+            }
+            let rows = [&indices.shape[..], &data.shape[1..]].concat();
+            if updates.dtype != data.dtype || updates.shape != rows {
+                return fail(&format!("the updates are to be {}", Type::new(data.dtype, rows)));
+            }
+            Ok(data.clone())
+        }
         Op::Softmax { axis, prologue, .. } => {
             in_rank(*axis)?;
             let dtype = prologue.result_type(&[types[0].dtype]).map_err(|what| wrong(op, types, &what))?;

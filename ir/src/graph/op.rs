@@ -106,7 +106,14 @@ operators! {
     ArgReduce "argreduce" 1..1 { kind: ArgKind, axis: usize, last: bool };
     /// Running sum (product) along `axis`.
     Cumulate "cumulate" 1..1 { kind: CumulateKind, axis: usize, exclusive: bool, reverse: bool };
-    /// `exp(x) / sum(exp(x))` of `prologue(x)` along `axis`, or its logarithm.
+    /// The i64 positions that put the elements along `axis` in order; equal ones keep theirs. A NaN is the largest.
+    Sort "sort" 1..1 { axis: usize, descending: bool };
+    /// Operand 0 `[n, rest..]` with the rows of operand 2 `[m, rest..]` put or joined into it, one after the other, at
+    /// the indices of operand 1 `[m]` (i32 or i64; negative ones count from the end). An index out of range is
+    /// status 4 at run time.
+    Scatter "scatter" 3..3 { kind: ScatterKind };
+    /// `exp(x) / sum(exp(x))` of `prologue(x)` along `axis`, or its logarithm. Types smaller than f32
+    /// round after every step.
     Softmax "softmax" 1..1 { axis: usize, log: bool, prologue: Body };
     /// `(x - mean) / sqrt(variance + epsilon)` over `axes`; without `center` `x / sqrt(mean(x * x) + epsilon)`. Scale
     /// and bias are the epilogue's. `epsilon` holds the bits of an f32.
@@ -161,6 +168,8 @@ words! {
     ReduceKind { Sum "sum", Mean "mean", Prod "prod", Max "max", Min "min" }
     ArgKind { Max "max", Min "min" }
     CumulateKind { Sum "sum", Prod "prod" }
+    /// What becomes of an element that another is scattered to.
+    ScatterKind { Set "set", Sum "sum", Prod "prod", Max "max", Min "min" }
     /// The filter of a resize.
     ResizeMode {
         /// The nearest source element; a half goes down.
@@ -208,6 +217,8 @@ macro_rules! epilogue_of {
             | Op::Map { .. }
             | Op::ArgReduce { .. }
             | Op::Cumulate { .. }
+            | Op::Sort { .. }
+            | Op::Scatter { .. }
             | Op::Softmax { .. }
             | Op::Resize { .. } => None,
         }

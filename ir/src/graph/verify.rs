@@ -132,6 +132,8 @@ fn bodies(op: &Op) -> Vec<&Body> {
         | Op::Gather { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. }
         | Op::Resize { .. } => Vec::new(),
     }
 }
@@ -154,6 +156,8 @@ fn dims(op: &Op) -> Vec<&Dim> {
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. } => Vec::new(),
     }

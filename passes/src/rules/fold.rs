@@ -117,7 +117,7 @@ fn work(op: &Op, operands: &[&Tensor], elements: usize) -> usize {
         Op::Window { size, .. } => size.iter().product(),
         Op::Map { body } => body.terms.len().max(1),
         Op::Reduce { .. } | Op::ArgReduce { .. } => operands[0].elements() / elements.max(1) + 1,
-        Op::Resize { .. } => 64,
+        Op::Resize { .. } | Op::Sort { .. } => 64,
         Op::Input { .. }
         | Op::Const { .. }
         | Op::Reshape { .. }
@@ -128,6 +128,7 @@ fn work(op: &Op, operands: &[&Tensor], elements: usize) -> usize {
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::Cumulate { .. }
+        | Op::Scatter { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. } => 4,
     };

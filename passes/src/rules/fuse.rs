@@ -98,6 +98,8 @@ fn weight(op: &Op) -> u8 {
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. }
         | Op::Softmax { .. }
         | Op::Resize { .. } => 0,
     }

@@ -33,6 +33,8 @@ pub const DROP_NO_OP: Rule = Rule {
             | Op::Reduce { .. }
             | Op::ArgReduce { .. }
             | Op::Cumulate { .. }
+            | Op::Sort { .. }
+            | Op::Scatter { .. }
             | Op::Softmax { .. }
             | Op::Norm { .. } => false,
         };

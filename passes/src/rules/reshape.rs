@@ -25,6 +25,8 @@ fn pull(graph: &Graph, id: NodeId, reshape: NodeId) -> u8 {
         | Op::Gather { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. }
         | Op::Softmax { .. }
         | Op::Resize { .. } => 0,
     }

@@ -51,6 +51,7 @@ pub const SINK_TRANSPOSE: Rule = Rule {
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
+        | Op::Sort { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. }
         | Op::Resize { .. }
@@ -62,7 +63,8 @@ pub const SINK_TRANSPOSE: Rule = Rule {
         | Op::Expand { .. }
         | Op::Dot { .. }
         | Op::Conv { .. }
-        | Op::Window { .. } => false,
+        | Op::Window { .. }
+        | Op::Scatter { .. } => false,
     },
     at: |graph, id| {
         let operands = graph.operands(id);
@@ -117,6 +119,7 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
         Op::Cumulate { kind, axis, exclusive, reverse } => {
             (Op::Cumulate { kind: *kind, axis: perm[*axis], exclusive: *exclusive, reverse: *reverse }, vec![top])
         }
+        Op::Sort { axis, descending } => (Op::Sort { axis: perm[*axis], descending: *descending }, vec![top]),
         Op::Softmax { axis, log, prologue } => (Op::Softmax { axis: perm[*axis], log: *log, prologue: prologue.clone() }, vec![top]),
         Op::Resize { mode, coordinate, scale, roi, shape, antialias, exclude_outside, extrapolation } => {
             let rank = perm.len();
@@ -148,7 +151,8 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
         | Op::Expand { .. }
         | Op::Dot { .. }
         | Op::Conv { .. }
-        | Op::Window { .. } => return None,
+        | Op::Window { .. }
+        | Op::Scatter { .. } => return None,
     };
     let (mut values, mut gain, mut cost) = (Vec::with_capacity(moved.len()), 0i64, 0i64);
     let mut others = false;

@@ -2,7 +2,7 @@
 //! other. Sums and products are taken in f64, or in 64-bit integers, and rounded once.
 
 use super::small::computed;
-use super::terms::{Terms, cast, literal};
+use super::terms::{Terms, cast, literal, settle};
 use super::writer::{Memory, Writer};
 use super::{Draft, Tail, split, split_shape};
 use crate::Job;
@@ -32,17 +32,17 @@ pub fn extreme(dtype: Dtype, largest: bool) -> Literal {
 }
 
 /// Elements of the first operand under the prologue, along the axes of the operator.
-struct Rows {
-    from: Memory,
-    terms: Terms,
-    kept: Vec<i64>,
-    moved: Vec<i64>,
-    kept_shape: Vec<usize>,
-    moved_shape: Vec<usize>,
+pub(super) struct Rows {
+    pub from: Memory,
+    pub terms: Terms,
+    pub kept: Vec<i64>,
+    pub moved: Vec<i64>,
+    pub kept_shape: Vec<usize>,
+    pub moved_shape: Vec<usize>,
 }
 
 impl Rows {
-    fn new(draft: &mut Draft, job: &Job, axes: &[usize], prologue: &Body) -> Rows {
+    pub fn new(draft: &mut Draft, job: &Job, axes: &[usize], prologue: &Body) -> Rows {
         let source = &job.operands[0];
         let terms = Terms::new(prologue, &[source.dtype], draft.fused());
         let (from, place) = draft.read("from", source);
@@ -51,7 +51,7 @@ impl Rows {
         Rows { from, terms, kept, moved, kept_shape, moved_shape }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.moved_shape.iter().product()
     }
 
@@ -195,6 +195,15 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
     let to = draft.result(job, if kept { Access::ReadWrite } else { Access::Write });
     let of = |op: ScalarOp| Terms::of(op, inside, draft.builder.facts.fused);
     let (exp, ln, most) = (of(ScalarOp::Exp), of(ScalarOp::Log), of(ScalarOp::Max));
+    // types smaller than f32 round after every step
+    let small = job.dtype.bytes() < 4;
+    let settled = |w: &mut Writer, value: Value| if small { settle(w, job.dtype, value) } else { value };
+    let part = |w: &mut Writer, value: Value, top: Value| {
+        let below = w.binary(Binary::Sub, value, top);
+        let below = settled(w, below);
+        let e = exp.emit(w, &[below]);
+        settled(w, e)
+    };
     let (to_kept, to_moved) = split(&job.place.strides, &[*axis]);
     let zero = draft.w.int(0);
     draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &[zero, zero], &mut |w, at| {
@@ -209,8 +218,7 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
         let (top, none) = (w.get(top), w.f64(0.0));
         let sum = w.cell(none);
         rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
-            let below = w.binary(Binary::Sub, value, top);
-            let e = exp.emit(w, &[below]);
+            let e = part(w, value, top);
             if kept {
                 w.store(to, at[0], e);
             }
@@ -220,11 +228,22 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
         });
         let sum = w.get(sum);
         if *log {
-            let sum = cast(w, Dtype::F64, inside, sum);
+            let sum = cast(w, Dtype::F64, if small { job.dtype } else { inside }, sum);
             let ln = ln.emit(w, &[sum]);
+            let ln = settled(w, ln);
             rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
                 let below = w.binary(Binary::Sub, value, top);
+                let below = settled(w, below);
                 let value = w.binary(Binary::Sub, below, ln);
+                w.store(to, at[0], value);
+            });
+            return;
+        }
+        if small {
+            let sum = cast(w, Dtype::F64, job.dtype, sum);
+            rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+                let e = part(w, value, top);
+                let value = w.binary(Binary::Div, e, sum);
                 w.store(to, at[0], value);
             });
             return;
@@ -241,8 +260,7 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
             return;
         }
         rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
-            let below = w.binary(Binary::Sub, value, top);
-            let e = exp.emit(w, &[below]);
+            let e = part(w, value, top);
             let value = w.binary(Binary::Mul, e, share);
             w.store(to, at[0], value);
         });

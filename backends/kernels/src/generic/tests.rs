@@ -267,6 +267,48 @@ fn gathers_check_their_indices() {
 }
 
 #[test]
+fn sorts_are_stable_and_know_nan() {
+    for dtype in ["f32", "i8", "u64", "f16", "bool", "f8e4m3"] {
+        for shape in ["1,1", "2,2", "3,7", "4,33"] {
+            for (axis, descending) in [(0, false), (1, true), (1, false)] {
+                let text = format!("%x: {dtype}[{shape}] = input \"x\" %y = sort %x {{axis={axis}, descending={descending}}}");
+                check(&text, 0.0, lower);
+            }
+        }
+    }
+    let x = Tensor::f32s(&[8], &[3.0, f32::NAN, -0.0, 3.0, 0.0, f32::NAN, f32::INFINITY, -1.0]);
+    for (descending, want) in [(false, [7, 2, 4, 0, 3, 6, 1, 5]), (true, [1, 5, 6, 0, 3, 2, 4, 7])] {
+        let text = format!("%x: f32[8] = input \"x\" %y = sort %x {{axis=0, descending={descending}}}");
+        let graph = ir::graph::text::parse(&format!("graph {{ {text} return %y \"y\" }}"), &|_| None).expect("it is right");
+        let seen = ir::graph::eval::eval(&graph, &[x.clone()]).expect("it can be evaluated").remove(0);
+        assert_eq!(seen.to_i64s(), want);
+        check_on(&text, &graph, &[x.clone()], 0.0, lower, false, &mut Random(5));
+    }
+}
+
+#[test]
+fn scatters_check_their_indices_and_join_in_order() {
+    let index = |list: &[i64]| Tensor::i64s(&[list.len()], list);
+    for dtype in ["f32", "f16", "bf16", "i8", "u64", "bool", "i16", "f64"] {
+        for kind in ["set", "sum", "prod", "max", "min"] {
+            let text = format!(
+                "%x: {dtype}[4,3] = input \"x\" %i: i64[5] = input \"i\" %u: {dtype}[5,3] = input \"u\" %y = scatter %x, %i, %u {{kind={kind}}}"
+            );
+            let graph = ir::graph::text::parse(&format!("graph {{ {text} return %y \"y\" }}"), &|_| None).expect("it is right");
+            let mut dice = Random(9);
+            let dtype = Dtype::from_name(dtype).expect("a type");
+            let (x, u) = (super::harness::random(dtype, &[4, 3], &mut dice), super::harness::random(dtype, &[5, 3], &mut dice));
+            for gaps in [false, true] {
+                check_on(&text, &graph, &[x.clone(), index(&[0, -1, 2, 2, -4]), u.clone()], 0.0, lower, gaps, &mut dice);
+            }
+            for bad in [4, -5, i64::MIN, i64::MAX] {
+                assert_eq!(status(&text, &[x.clone(), index(&[0, 1, bad, 0, 2]), u.clone()], lower), Some(4));
+            }
+        }
+    }
+}
+
+#[test]
 fn resizes_in_every_mode() {
     let modes = ["nearest_floor_half", "nearest_ceil_half", "floor", "ceil", "linear", "cubic75", "cubic50"];
     let coordinates = [
@@ -357,6 +399,11 @@ fn graphs_of_several_operators() {
          %d = dot %q, %k {trans_a=false, trans_b=true} %e = map %d, %m do { t0 = mul(a, 0.35); select(b, t0, -10000.0) } \
          %s = softmax %e {axis=2, log=false} %o = dot %s, %k {trans_a=false, trans_b=false} %n = norm %o {axes=[2], epsilon=1e-5, center=true} \
          %y = reduce %n {kind=max, axes=[1]} pre { mul(a, a) }"
+            .to_string(),
+        // a value that is needed after a map over its reshaped memory, and after one over a concatenation that holds it
+        "%x: f32[3,4] = input \"x\" %a = map %x do { exp(a) } %r = reshape %a {shape=[4,3]} %m = map %r do { tanh(a) } \
+         %b = map %x do { sin(a) } %c = concat %b, %a {axis=0} %n = map %c do { sigmoid(a) } %s = reshape %m {shape=[3,4]} \
+         %t = reduce %n {kind=sum, axes=[0]} %y = map %a, %s, %b, %t do { t0 = add(a, b); t1 = mul(t0, c); add(t1, d) }"
             .to_string(),
         // types other than f32
         "%x: u8[1,5,7,3] = input \"x\" %f = map %x do { t0 = cast.f16(a); div(t0, 255.0:f16) } %t = transpose %f {perm=[0,3,1,2]} \

@@ -3,12 +3,13 @@
 //! uses it node by node, `verify` whole. It knows no symbolic dimension: a graph is fixed before it is evaluated.
 //!
 //! One file for each family of operators: `shape` moves elements, `map` runs scalar bodies, `dot` and `window`
-//! multiply and slide, `reduce` works along axes, `resize` resamples.
+//! multiply and slide, `reduce` works along axes, `scatter` puts rows in, `resize` resamples.
 
 mod dot;
 mod map;
 mod reduce;
 mod resize;
+mod scatter;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -148,6 +149,8 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
         }
         Op::ArgReduce { kind, axis, last } => reduce::arg_reduce(operands[0], *kind, *axis, *last)?,
         Op::Cumulate { kind, axis, exclusive, reverse } => reduce::cumulate(operands[0], *kind, *axis, *exclusive, *reverse),
+        Op::Sort { axis, descending } => reduce::sort(operands[0], *axis, *descending),
+        Op::Scatter { kind } => scatter::scatter(operands[0], operands[1], operands[2], *kind)?,
         Op::Softmax { axis, log, prologue } => reduce::softmax(&map::prologue(operands[0], prologue), *axis, *log),
         Op::Norm { axes, epsilon, center, epilogue } => {
             map::finish_tensor(reduce::norm(operands[0], axes, epsilon.0, *center), epilogue, extra)
@@ -183,6 +186,8 @@ trait Cell: Number {
     fn most(dtype: Dtype) -> Self;
     /// Quotient by a count; integers truncate, and by zero give 0.
     fn over(self, count: usize) -> Self;
+    /// What is left of it in an element of the type.
+    fn settled(self, dtype: Dtype) -> Self;
 }
 
 impl Cell for f64 {
@@ -202,6 +207,9 @@ impl Cell for f64 {
     }
     fn over(self, count: usize) -> f64 {
         self / count as f64
+    }
+    fn settled(self, dtype: Dtype) -> f64 {
+        crate::scalar::lanes::round(dtype, self)
     }
 }
 
@@ -223,6 +231,9 @@ impl Cell for i64 {
     fn over(self, count: usize) -> i64 {
         self.checked_div(count as i64).unwrap_or(0)
     }
+    fn settled(self, dtype: Dtype) -> i64 {
+        crate::scalar::lanes::wrap(dtype, self)
+    }
 }
 
 impl Cell for u64 {
@@ -242,6 +253,9 @@ impl Cell for u64 {
     }
     fn over(self, count: usize) -> u64 {
         self.checked_div(count as u64).unwrap_or(0)
+    }
+    fn settled(self, _: Dtype) -> u64 {
+        self
     }
 }
 

@@ -132,14 +132,43 @@ fn run<'a, T: Cell + 'a>(row: impl Iterator<Item = &'a mut T>, kind: CumulateKin
     }
 }
 
-/// The operand is of floats.
+/// Positions in the order of their elements; a NaN is the largest.
+pub fn sort(x: &Tensor, axis: usize, descending: bool) -> Tensor {
+    let rows = rows(x, &[axis]);
+    let mut wide = Vec::with_capacity(x.elements());
+    match kind_of(x.dtype()) {
+        Kind::F32 | Kind::F64 => rows.fold(|row: &[f64]| order(row, descending)),
+        Kind::I64 => rows.fold(|row: &[i64]| order(row, descending)),
+        Kind::U64 => rows.fold(|row: &[u64]| order(row, descending)),
+    }
+    .into_iter()
+    .for_each(|row| wide.extend(row));
+    rows.home(Tensor::i64s(rows.view.shape(), &wide))
+}
+
+fn order<T: Cell>(row: &[T], descending: bool) -> Vec<i64> {
+    let nan = |v: &T| v.partial_cmp(v).is_none();
+    let mut places: Vec<i64> = (0..row.len() as i64).collect();
+    // without an order between them, one of the two at least is a NaN
+    let compare = |a: &T, b: &T| a.partial_cmp(b).unwrap_or_else(|| nan(a).cmp(&nan(b)));
+    places.sort_by(|&a, &b| {
+        let (a, b) = (&row[a as usize], &row[b as usize]);
+        if descending { compare(b, a) } else { compare(a, b) }
+    });
+    places
+}
+
+/// The operand is of floats; of types smaller than f32 every step is rounded.
 pub fn softmax(x: &Tensor, axis: usize, log: bool) -> Tensor {
+    let dtype = if x.dtype().bytes() < 4 { x.dtype() } else { Dtype::F64 };
+    let settled = |value: f64| value.settled(dtype);
     floats(x, &[axis], |row| {
         let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = row.iter().map(|x| (x - most).exp()).sum();
-        for x in row.iter_mut() {
-            *x = if log { *x - most - sum.ln() } else { (*x - most).exp() / sum };
-        }
+        row.iter_mut().for_each(|x| *x = settled(*x - most));
+        let exp = |x: &f64| settled(x.exp());
+        let sum = settled(row.iter().map(exp).sum());
+        let ln = settled(sum.ln());
+        row.iter_mut().for_each(|x| *x = if log { *x - ln } else { exp(x) / sum });
     })
 }
 
