@@ -114,17 +114,7 @@ fn misfits(inputs: &[&Declared], arrays: &BTreeMap<String, &Array>) -> Vec<Strin
 /// `f32[1, seq, ?]`
 fn declared(input: &Declared) -> String {
     let dtype = input.dtype.map_or("?", |d| d.name());
-    let dims = |dims: &Vec<DeclaredDim>| {
-        let dims: Vec<String> = dims
-            .iter()
-            .map(|d| match d {
-                DeclaredDim::Size(size) => size.to_string(),
-                DeclaredDim::Name(name) => name.clone(),
-                DeclaredDim::Unknown => "?".into(),
-            })
-            .collect();
-        format!("[{}]", dims.join(", "))
-    };
+    let dims = |dims: &Vec<DeclaredDim>| format!("[{}]", dims.iter().map(DeclaredDim::to_string).collect::<Vec<_>>().join(", "));
     format!("{dtype}{}", input.dims.as_ref().map_or("[?]".into(), dims))
 }
 

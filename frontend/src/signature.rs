@@ -2,6 +2,7 @@
 //! word, from the arrays at hand, or by rule. It refuses to know what computes between them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use ir::{Dim, Dtype, Fault, Symbols, Type};
 
@@ -23,6 +24,17 @@ pub enum DeclaredDim {
     Size(i64),
     Name(String),
     Unknown,
+}
+
+/// `3`, `seq`, `?`.
+impl fmt::Display for DeclaredDim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeclaredDim::Size(size) => write!(f, "{size}"),
+            DeclaredDim::Name(name) => f.write_str(name),
+            DeclaredDim::Unknown => f.write_str("?"),
+        }
+    }
 }
 
 /// The declared inputs that are not initializers.
@@ -197,14 +209,7 @@ pub fn agrees(declared: &Declared, found: &Type) -> Result<(), Fault> {
     if fits {
         return Ok(());
     }
-    let text: Vec<String> = dims
-        .iter()
-        .map(|d| match d {
-            DeclaredDim::Size(size) => size.to_string(),
-            DeclaredDim::Name(name) => name.clone(),
-            DeclaredDim::Unknown => "?".into(),
-        })
-        .collect();
+    let text: Vec<String> = dims.iter().map(DeclaredDim::to_string).collect();
     Err(Fault::invalid(format!("its shape is declared as [{}], and is {found}", text.join(","))))
 }
 

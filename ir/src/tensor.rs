@@ -57,7 +57,47 @@ dtypes! {
     F4E2M1 "f4e2m1" 23 1 "float4 e2m1";
 }
 
+/// How the bits of an element stand for its value: all integers alike, and every float its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    F32,
+    F64,
+    F16,
+    BF16,
+    /// Every integer, and bool.
+    Int,
+    /// Decoded and encoded, never computed with.
+    Small(Small),
+}
+
+/// The floats of eight and four bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Small {
+    E4M3,
+    E4M3Z,
+    E5M2,
+    E5M2Z,
+    E8M0,
+    E2M1,
+}
+
 impl Dtype {
+    pub fn encoding(self) -> Encoding {
+        use Dtype::*;
+        match self {
+            F32 => Encoding::F32,
+            F64 => Encoding::F64,
+            F16 => Encoding::F16,
+            BF16 => Encoding::BF16,
+            I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | Bool | I4 | U4 | I2 | U2 => Encoding::Int,
+            F8E4M3 => Encoding::Small(Small::E4M3),
+            F8E4M3Z => Encoding::Small(Small::E4M3Z),
+            F8E5M2 => Encoding::Small(Small::E5M2),
+            F8E5M2Z => Encoding::Small(Small::E5M2Z),
+            F8E8M0 => Encoding::Small(Small::E8M0),
+            F4E2M1 => Encoding::Small(Small::E2M1),
+        }
+    }
     pub fn from_name(text: &str) -> Option<Dtype> {
         Dtype::ALL.iter().copied().find(|d| d.name() == text)
     }
@@ -65,8 +105,7 @@ impl Dtype {
         Dtype::ALL.iter().copied().find(|d| d.onnx() == number)
     }
     pub fn is_float(self) -> bool {
-        use Dtype::*;
-        matches!(self, F32 | F64 | F16 | BF16 | F8E4M3 | F8E4M3Z | F8E5M2 | F8E5M2Z | F8E8M0 | F4E2M1)
+        self.encoding() != Encoding::Int
     }
     pub fn is_signed_int(self) -> bool {
         use Dtype::*;
@@ -453,39 +492,28 @@ impl Eq for Tensor {}
 
 /// One element as f64. Integers go through i64 (u64 through u64).
 pub fn element_to_f64(dtype: Dtype, e: &[u8]) -> f64 {
-    match dtype {
-        Dtype::F32 => f32::from_le_bytes(e.try_into().expect("4 bytes")) as f64,
-        Dtype::F64 => f64::from_le_bytes(e.try_into().expect("8 bytes")),
-        Dtype::F16 => f16::from_le_bytes(e.try_into().expect("2 bytes")).to_f64(),
-        Dtype::BF16 => bf16::from_le_bytes(e.try_into().expect("2 bytes")).to_f64(),
-        Dtype::U64 => u64::from_le_bytes(e.try_into().expect("8 bytes")) as f64,
-        Dtype::F8E4M3 => small_float(e[0], 4, 3, 7, Specials::NanOnly),
-        Dtype::F8E4M3Z => small_float(e[0], 4, 3, 8, Specials::Unsigned),
-        Dtype::F8E5M2 => small_float(e[0], 5, 2, 15, Specials::Ieee),
-        Dtype::F8E5M2Z => small_float(e[0], 5, 2, 16, Specials::Unsigned),
-        Dtype::F8E8M0 => {
+    match dtype.encoding() {
+        Encoding::F32 => f32::from_le_bytes(e.try_into().expect("4 bytes")) as f64,
+        Encoding::F64 => f64::from_le_bytes(e.try_into().expect("8 bytes")),
+        Encoding::F16 => f16::from_le_bytes(e.try_into().expect("2 bytes")).to_f64(),
+        Encoding::BF16 => bf16::from_le_bytes(e.try_into().expect("2 bytes")).to_f64(),
+        Encoding::Int if dtype == Dtype::U64 => element_to_i64(dtype, e) as u64 as f64,
+        Encoding::Int => element_to_i64(dtype, e) as f64,
+        Encoding::Small(Small::E4M3) => small_float(e[0], 4, 3, 7, Specials::NanOnly),
+        Encoding::Small(Small::E4M3Z) => small_float(e[0], 4, 3, 8, Specials::Unsigned),
+        Encoding::Small(Small::E5M2) => small_float(e[0], 5, 2, 15, Specials::Ieee),
+        Encoding::Small(Small::E5M2Z) => small_float(e[0], 5, 2, 16, Specials::Unsigned),
+        Encoding::Small(Small::E8M0) => {
             if e[0] == 255 {
                 f64::NAN
             } else {
                 2f64.powi(e[0] as i32 - 127)
             }
         }
-        Dtype::F4E2M1 => {
+        Encoding::Small(Small::E2M1) => {
             let magnitude = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][(e[0] & 7) as usize];
             if e[0] & 8 != 0 { -magnitude } else { magnitude }
         }
-        Dtype::I8
-        | Dtype::I16
-        | Dtype::I32
-        | Dtype::I64
-        | Dtype::U8
-        | Dtype::U16
-        | Dtype::U32
-        | Dtype::Bool
-        | Dtype::I4
-        | Dtype::U4
-        | Dtype::I2
-        | Dtype::U2 => element_to_i64(dtype, e) as f64,
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! A scalar kernel returns a status: 0, or that of the [`Stmt::Fail`] or failed [`Expr::Require`] it met.
 
-use crate::tensor::Dtype;
+use crate::tensor::{Dtype, Encoding};
 
 /// The type of a value. Every integer type and bool computes in `Int`, f16 and bf16 in `F32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,24 +17,11 @@ pub enum Ty {
 
 /// The type that an element of `dtype` has once it is loaded.
 pub fn ty_of(dtype: Dtype) -> Ty {
-    match dtype {
-        Dtype::F64 => Ty::F64,
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ty::F32,
-        Dtype::I8
-        | Dtype::I16
-        | Dtype::I32
-        | Dtype::I64
-        | Dtype::U8
-        | Dtype::U16
-        | Dtype::U32
-        | Dtype::U64
-        | Dtype::Bool
-        | Dtype::I4
-        | Dtype::U4
-        | Dtype::I2
-        | Dtype::U2 => Ty::Int,
-        // as bits; kernels decode them by table or by arithmetic
-        Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 | Dtype::F4E2M1 => Ty::Int,
+    match dtype.encoding() {
+        Encoding::F64 => Ty::F64,
+        Encoding::F32 | Encoding::F16 | Encoding::BF16 => Ty::F32,
+        // small floats as bits; kernels decode them by table or by arithmetic
+        Encoding::Int | Encoding::Small(_) => Ty::Int,
     }
 }
 

@@ -2,7 +2,7 @@
 //! and to a tensor's bytes. f32 computes as f32; f64 and every smaller float as f64, rounded to its type; u64 as
 //! u64; all other integers and bool as i64, wrapped to their width. What is computed is not known here.
 
-use crate::tensor::{Dtype, Tensor, element_to_f64, element_to_i64};
+use crate::tensor::{Dtype, Encoding, Small, Tensor, element_to_f64, element_to_i64};
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -233,10 +233,12 @@ pub fn wrap(dtype: Dtype, value: i64) -> i64 {
 
 /// A float that keeps its value only as far as `dtype` can hold it.
 pub fn round(dtype: Dtype, value: f64) -> f64 {
-    match dtype {
-        Dtype::F64 => value,
-        Dtype::F32 => value as f32 as f64,
-        _ => element_to_f64(dtype, &encode(dtype, value).to_le_bytes()[..dtype.bytes()]),
+    match dtype.encoding() {
+        Encoding::F64 => value,
+        Encoding::F32 => value as f32 as f64,
+        Encoding::F16 | Encoding::BF16 | Encoding::Int | Encoding::Small(_) => {
+            element_to_f64(dtype, &encode(dtype, value).to_le_bytes()[..dtype.bytes()])
+        }
     }
 }
 
@@ -251,24 +253,24 @@ enum Beyond {
 /// The bits of a float of type `dtype`, rounded to nearest, halves to even. Types below 16 bits saturate, as
 /// ONNX's Cast does when it is not told otherwise; e8m0 has no sign and rounds up.
 pub fn encode(dtype: Dtype, value: f64) -> u64 {
-    match dtype {
-        Dtype::F32 => (value as f32).to_bits() as u64,
-        Dtype::F64 => value.to_bits(),
-        Dtype::F16 => pack(value, 5, 10, 15, 0x7bff, Beyond::Infinite, 0x7e00),
-        Dtype::BF16 => pack(value, 8, 7, 127, 0x7f7f, Beyond::Infinite, 0x7fc0),
-        Dtype::F8E4M3 => pack(value, 4, 3, 7, 0x7e, Beyond::Largest, 0x7f),
-        Dtype::F8E5M2 => pack(value, 5, 2, 15, 0x7b, Beyond::Largest, 0x7e),
+    match dtype.encoding() {
+        Encoding::F32 => (value as f32).to_bits() as u64,
+        Encoding::F64 => value.to_bits(),
+        Encoding::F16 => pack(value, 5, 10, 15, 0x7bff, Beyond::Infinite, 0x7e00),
+        Encoding::BF16 => pack(value, 8, 7, 127, 0x7f7f, Beyond::Infinite, 0x7fc0),
+        Encoding::Small(Small::E4M3) => pack(value, 4, 3, 7, 0x7e, Beyond::Largest, 0x7f),
+        Encoding::Small(Small::E5M2) => pack(value, 5, 2, 15, 0x7b, Beyond::Largest, 0x7e),
         // no negative zero: its bits mean NaN
-        Dtype::F8E4M3Z | Dtype::F8E5M2Z => {
-            let (exponent, mantissa, bias) = if dtype == Dtype::F8E4M3Z { (4, 3, 8) } else { (5, 2, 16) };
+        Encoding::Small(kind @ (Small::E4M3Z | Small::E5M2Z)) => {
+            let (exponent, mantissa, bias) = if kind == Small::E4M3Z { (4, 3, 8) } else { (5, 2, 16) };
             match pack(value, exponent, mantissa, bias, 0x7f, Beyond::Largest, 0x80) {
                 0x80 if !value.is_nan() => 0,
                 bits => bits,
             }
         }
         // there is no NaN; -0 stands for it in ONNX's own data
-        Dtype::F4E2M1 => pack(value, 2, 1, 1, 0x7, Beyond::Largest, 0x8),
-        Dtype::F8E8M0 => {
+        Encoding::Small(Small::E2M1) => pack(value, 2, 1, 1, 0x7, Beyond::Largest, 0x8),
+        Encoding::Small(Small::E8M0) => {
             let bits = (value as f32).to_bits();
             // 2^-127, the least, is no normal f32
             if value.abs() <= 2f64.powi(-127) {
@@ -277,19 +279,7 @@ pub fn encode(dtype: Dtype, value: f64) -> u64 {
             let (exponent, fraction) = (bits >> 23 & 0xff, bits & 0x7f_ffff);
             u64::from(exponent + u32::from(fraction != 0 && exponent < 0xfe)).min(0xff)
         }
-        Dtype::I8
-        | Dtype::I16
-        | Dtype::I32
-        | Dtype::I64
-        | Dtype::U8
-        | Dtype::U16
-        | Dtype::U32
-        | Dtype::U64
-        | Dtype::Bool
-        | Dtype::I4
-        | Dtype::U4
-        | Dtype::I2
-        | Dtype::U2 => value as i64 as u64,
+        Encoding::Int => value as i64 as u64,
     }
 }
 

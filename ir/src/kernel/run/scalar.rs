@@ -3,7 +3,7 @@
 use super::{Memory, Watch, max_f32, max_f64, min_f32, min_f64};
 use crate::kernel::Facts;
 use crate::kernel::scalar::{Binary, Expr, ScalarKernel, Stmt, Ty, Unary, Value};
-use crate::tensor::{Dtype, element_to_i64};
+use crate::tensor::{Dtype, Encoding, element_to_i64};
 use half::{bf16, f16};
 
 /// The status of the kernel.
@@ -76,48 +76,23 @@ impl<W: Watch> Machine<'_, '_, '_, W> {
     fn load(&mut self, arg: u8, dtype: Dtype, at: Value) -> u64 {
         let offset = self.offset(dtype, at);
         let e = self.memory.read(arg as usize, offset, dtype.bytes());
-        match dtype {
-            Dtype::F32 => u32::from_le_bytes(e.try_into().expect("4 bytes were read")).into(),
-            Dtype::F64 => u64::from_le_bytes(e.try_into().expect("8 bytes were read")),
-            Dtype::F16 => f16::from_le_bytes(e.try_into().expect("2 bytes were read")).to_f32().to_bits().into(),
-            Dtype::BF16 => bf16::from_le_bytes(e.try_into().expect("2 bytes were read")).to_f32().to_bits().into(),
-            Dtype::I8
-            | Dtype::I16
-            | Dtype::I32
-            | Dtype::I64
-            | Dtype::U8
-            | Dtype::U16
-            | Dtype::U32
-            | Dtype::U64
-            | Dtype::Bool
-            | Dtype::I4
-            | Dtype::U4
-            | Dtype::I2
-            | Dtype::U2 => element_to_i64(dtype, e) as u64,
-            Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 | Dtype::F4E2M1 => e[0].into(),
+        match dtype.encoding() {
+            Encoding::F32 => u32::from_le_bytes(e.try_into().expect("4 bytes were read")).into(),
+            Encoding::F64 => u64::from_le_bytes(e.try_into().expect("8 bytes were read")),
+            Encoding::F16 => f16::from_le_bytes(e.try_into().expect("2 bytes were read")).to_f32().to_bits().into(),
+            Encoding::BF16 => bf16::from_le_bytes(e.try_into().expect("2 bytes were read")).to_f32().to_bits().into(),
+            Encoding::Int => element_to_i64(dtype, e) as u64,
+            Encoding::Small(_) => e[0].into(),
         }
     }
 
     fn store(&mut self, arg: u8, dtype: Dtype, at: Value, value: Value) {
         let offset = self.offset(dtype, at);
-        let bits = match dtype {
-            Dtype::F32 | Dtype::F64 => self.v(value),
-            Dtype::F16 => f16::from_f32(self.f32(value)).to_bits().into(),
-            Dtype::BF16 => bf16::from_f32(self.f32(value)).to_bits().into(),
-            Dtype::I8
-            | Dtype::I16
-            | Dtype::I32
-            | Dtype::I64
-            | Dtype::U8
-            | Dtype::U16
-            | Dtype::U32
-            | Dtype::U64
-            | Dtype::Bool
-            | Dtype::I4
-            | Dtype::U4
-            | Dtype::I2
-            | Dtype::U2 => wrap(dtype, self.int(value)) as u64,
-            Dtype::F8E4M3 | Dtype::F8E4M3Z | Dtype::F8E5M2 | Dtype::F8E5M2Z | Dtype::F8E8M0 | Dtype::F4E2M1 => self.v(value),
+        let bits = match dtype.encoding() {
+            Encoding::F32 | Encoding::F64 | Encoding::Small(_) => self.v(value),
+            Encoding::F16 => f16::from_f32(self.f32(value)).to_bits().into(),
+            Encoding::BF16 => bf16::from_f32(self.f32(value)).to_bits().into(),
+            Encoding::Int => wrap(dtype, self.int(value)) as u64,
         };
         let width = dtype.bytes();
         self.memory.write(arg as usize, offset, width).copy_from_slice(&bits.to_le_bytes()[..width]);
