@@ -141,6 +141,13 @@ pub fn optimize(graph: &mut Graph, options: &Options, dump: Option<&mut Dump>, w
     Ok(Optimized { report, times: observer.times })
 }
 
+/// What the passes noticed of their own mistakes: the graph that they leave is right, and somebody should hear of it.
+pub fn remarks(report: &Report) -> Vec<String> {
+    let unsettled = report.unsettled.iter().map(|pass| format!("pass {pass} did not come to rest; please report it"));
+    let refused = report.refused.iter().map(|why| format!("a rewrite was refused, please report it: {why}"));
+    unsettled.chain(refused).collect()
+}
+
 struct Passes<'a> {
     dump: Option<&'a mut Dump>,
     watch: &'a dyn Watch,
@@ -229,4 +236,19 @@ pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<
         watch.step();
     }
     if faults.is_empty() { Ok(programs) } else { Err(faults.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_passes_noticed_is_told() {
+        let report = Report { unsettled: vec!["fuse"], refused: vec!["r at \"n\": f32 became i64".into()], ..Report::default() };
+        assert_eq!(
+            remarks(&report),
+            ["pass fuse did not come to rest; please report it", "a rewrite was refused, please report it: r at \"n\": f32 became i64"]
+        );
+        assert!(remarks(&Report::default()).is_empty());
+    }
 }

@@ -42,6 +42,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         let (graph, inputs) = super::verify::inputs(args.inputs.as_deref(), 0, setup, console)?;
         let progress = console.progress();
         let built = machine::build(graph, &setup.options, None, &progress)?;
+        console.remarks(&built.optimized.report);
         let machine = Machine::new(&built, &args.runner)?;
         let rounds = match args.rounds {
             Some(rounds) => rounds as usize,

@@ -72,6 +72,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
 
     import.notes.iter().chain(&setup.notes).for_each(|note| console.note(note));
     built.programs.iter().filter_map(|(_, program)| budget::note(program)).take(1).for_each(|note| console.note(&note));
+    console.remarks(&built.optimized.report);
     detail(&built, console);
     let link = link_command(&written, &setup.options);
     if args.json {
@@ -123,8 +124,6 @@ pub fn detail(built: &Built, console: &Console) {
     console.detail(&table.to_string());
     let report = &built.optimized.report;
     console.detail(&format!("{} transposes are left", report.transposes));
-    report.unsettled.iter().for_each(|pass| console.detail(&format!("pass {pass} did not come to rest; please report it")));
-    report.refused.iter().for_each(|why| console.detail(&format!("a rewrite was refused, please report it: {why}")));
     for (level, program) in &built.programs {
         console.detail(&plan::summary(level.name, program));
         console.detail(&plan::table(program).to_string());

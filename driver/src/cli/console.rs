@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use passes::run::Report;
 
-use crate::compile::Watch;
+use crate::compile::{self, Watch};
 use crate::error::{self, Error, Result};
 use crate::table::{Json, Table};
 
@@ -90,6 +91,11 @@ impl Console {
         if !self.quiet {
             self.to_stderr("note", "36", &error::plain(text, 2000));
         }
+    }
+
+    /// What the passes noticed of their own mistakes.
+    pub fn remarks(&self, report: &Report) {
+        compile::remarks(report).iter().for_each(|remark| self.note(remark));
     }
 
     /// Only with `-v`.

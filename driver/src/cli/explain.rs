@@ -32,6 +32,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     import.notes.iter().for_each(|note| console.note(note));
     let mut graph = import.graph;
     let optimized = compile::optimize(&mut graph, &setup.options, None, &()).map_err(|error| error.of_file(&setup.model.label))?;
+    console.remarks(&optimized.report);
     let mut table = Table::new(&["pass", "rule", "operator", "fired", "why not", "node"]);
     for line in &optimized.report.log {
         let rule = args.rule.is_empty() || args.rule.iter().any(|r| r == line.rule);

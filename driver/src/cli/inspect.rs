@@ -47,7 +47,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     let setup = setup(&args.model, &args.passes, &args.target, Some("model"))?;
     let import = setup.model.import(&setup.options)?;
     import.notes.iter().for_each(|note| console.note(note));
-    let graph = after(args, import.graph, &setup.options.passes).map_err(|error| error.of_file(&setup.model.label))?;
+    let graph = after(args, import.graph, &setup.options.passes, console).map_err(|error| error.of_file(&setup.model.label))?;
     if args.plan {
         let programs = compile::lower(&graph, &setup.options, &()).map_err(|error| error.of_file(&setup.model.label))?;
         if args.json {
@@ -74,7 +74,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
 }
 
 /// The graph at the point that was asked for. Fault: no such pass in this recipe.
-fn after(args: &Args, mut graph: Graph, options: &passes::Options) -> Result<Graph> {
+fn after(args: &Args, mut graph: Graph, options: &passes::Options, console: &Console) -> Result<Graph> {
     let wanted = args.after.as_deref();
     if wanted == Some("import") {
         return Ok(graph);
@@ -93,7 +93,7 @@ fn after(args: &Args, mut graph: Graph, options: &passes::Options) -> Result<Gra
         return Err(fault.help(format!("there are {}", list.join(", "))).into());
     }
     let mut keep = Keep { wanted, graph: None };
-    passes::optimize(&mut graph, options, &mut keep).map_err(Error::from)?;
+    console.remarks(&passes::optimize(&mut graph, options, &mut keep).map_err(Error::from)?);
     Ok(keep.graph.unwrap_or(graph))
 }
 

@@ -53,6 +53,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     let progress = console.progress();
     let built = machine::build(import.graph, &setup.options, None, &progress).map_err(of_model)?;
     drop(progress);
+    console.remarks(&built.optimized.report);
     super::compile::detail(&built, console);
     let outputs = Machine::new(&built, &args.runner).and_then(|m| m.run(&inputs)).map_err(of_model)?;
     match &args.outputs {

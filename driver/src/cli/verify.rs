@@ -135,6 +135,7 @@ fn whole(graph: Graph, inputs: &[Tensor], setup: &Setup, args: &Args, tolerance:
         }
     };
     let built = machine::build(graph, &setup.options, None, &progress)?;
+    console.remarks(&built.optimized.report);
     let got = Machine::new(&built, &args.runner)?.run(inputs)?;
     let mut table = Table::new(&["output", "type", "max abs", "max rel", "beyond", "of", "verdict"]);
     let mut beyond = 0;
@@ -196,7 +197,8 @@ fn layers(
     console: &Console,
 ) -> Result<(Table, usize)> {
     let progress = console.progress();
-    compile::optimize(&mut graph, &setup.options, None, &progress)?;
+    let optimized = compile::optimize(&mut graph, &setup.options, None, &progress)?;
+    console.remarks(&optimized.report);
     let nodes: Vec<NodeId> = graph.order().into_iter().filter(|&id| !matches!(graph.op(id), Op::Input { .. } | Op::Const { .. })).collect();
     graph.set_outputs(nodes.iter().enumerate().map(|(i, &id)| (format!("{i}"), id)).collect());
     budget::reference(&graph)?;
@@ -205,7 +207,6 @@ fn layers(
     eval::eval_with(&graph, inputs, &mut keep).map_err(status)?;
     let programs = compile::lower(&graph, &setup.options, &progress)?;
     let linked = crate::link::link(&programs, &setup.options, &progress)?;
-    let optimized = compile::Optimized { report: Default::default(), times: Vec::new() };
     let built = machine::Built { graph, optimized, programs, linked };
     let got = Machine::new(&built, &args.runner)?.run(inputs)?;
     let mut table = Table::new(&["node", "operator", "type", "max abs", "max rel", "beyond", "of", "verdict", "from"]);
