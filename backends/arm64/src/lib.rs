@@ -3,10 +3,12 @@
 //! * [`facts`]: the CPU levels.
 //! * [`encode`]: instructions to words.
 //! * [`select`]: statements to instructions.
+//! * [`loops`]: what finished code says of its loops.
 //! * [`stubs`]: CPU detection, program entry, system calls.
 
 pub mod encode;
 pub mod facts;
+pub mod loops;
 pub mod select;
 pub mod stubs;
 

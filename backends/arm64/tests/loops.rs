@@ -2,21 +2,16 @@
 
 use arm64::encode::Code;
 use arm64::facts::ARMV8;
-use ir::kernel::TileKernel;
+use arm64::loops;
+use ir::graph::op::Op;
 use ir::kernel::tile::{At, Operand, P, Stmt, V};
+use ir::kernel::{Kernel, KernelBody, TileKernel};
+use ir::{Body, Dtype, Graph, Tensor, Type};
 
-/// Instructions, and multiply-adds among them, from a label to the branch back to it: of the loop with the most of the latter.
-fn hottest_loop(code: &Code) -> (usize, usize) {
-    let words: Vec<u32> = code.words().collect();
-    let is_multiply_add = |word: &&u32| **word & 0xFFC0_B400 == 0x4F80_1000 || **word & 0xFFA0_FC00 == 0x4E20_CC00;
-    let loops = words.iter().enumerate().filter_map(|(end, word)| {
-        let back = *word & 0xFF80_001F == 0x5480_0001;
-        let distance = (*word << 8) as i32 >> 13;
-        back.then(|| &words[(end as i32 + distance) as usize..=end])
-    });
-    // a loop around another has a second branch
-    let innermost = loops.filter(|turn| turn.iter().filter(|word| **word & 0xFF80_001F == 0x5480_0001).count() == 1);
-    innermost.map(|turn| (turn.len(), turn.iter().filter(is_multiply_add).count())).max_by_key(|(_, fmas)| *fmas).expect("a loop")
+/// Instructions of the hottest loop, and multiply-adds among them.
+fn count(code: &Code) -> (usize, usize) {
+    let turn = loops::hottest(code);
+    (turn.len(), turn.iter().filter(|word| loops::is_multiply_add(**word)).count())
 }
 
 /// `rows` times `vectors` accumulators; four steps of K per turn: a vector of each row of A, in place, and panels of B.
@@ -57,9 +52,53 @@ fn dot(rows: u8, vectors: u8, pitch: i32, steps: i32, registers_of_b: u8) -> Til
 fn a_dot_loop_has_few_instructions_beside_its_products() {
     for (rows, vectors, steps, registers, most) in [(5, 4, 4, 4, 95), (6, 3, 4, 6, 86), (6, 3, 8, 6, 170), (5, 4, 8, 4, 188)] {
         let code = arm64::compile(&dot(rows, vectors, 2304, steps, registers), 3, &ARMV8);
-        let (instructions, fmas) = hottest_loop(&code);
+        let (instructions, fmas) = count(&code);
         assert_eq!(fmas, rows as usize * vectors as usize * steps as usize);
         println!("{rows}x{}, {steps} steps: {instructions} / {fmas} = {:.4}", 4 * vectors, instructions as f64 / fmas as f64);
         assert!(instructions <= most, "{rows}x{}: {instructions} instructions for {fmas} multiply-adds", 4 * vectors);
+    }
+}
+
+/// The kernels of one operator with a constant second operand.
+fn lowered(op: Op, input: &[usize], weights: &[usize]) -> Vec<Kernel> {
+    let mut graph = Graph::new();
+    let x = graph.add(Op::Input { name: "x".into(), ty: Type::of(Dtype::F32, input) }, &[], &[]).expect("an input");
+    let values: Vec<f32> = (0..weights.iter().product::<usize>()).map(|i| (i % 17) as f32).collect();
+    let w = graph.constant(Tensor::f32s(weights, &values), &[]);
+    let y = graph.add(op, &[x, w], &[]).expect("the shapes fit");
+    graph.set_outputs(vec![("y".into(), y)]);
+    kernels::lower(&graph, &ARMV8).expect("it lowers").kernels
+}
+
+/// The kernel that the planner made for most rows, with A in place.
+fn check(what: &str, kernels: &[Kernel]) {
+    let cost = |kernel: &Kernel| {
+        let KernelBody::Tile(tile) = &kernel.body else { return (0, 0) };
+        count(&arm64::compile(tile, kernel.args.len(), &ARMV8))
+    };
+    let (instructions, fmas) = kernels.iter().map(cost).max_by_key(|(_, fmas)| *fmas).expect("a kernel");
+    println!("{what}: {instructions} / {fmas} = {:.4}", instructions as f64 / fmas as f64);
+    assert!(fmas >= 64 && instructions * 100 <= fmas * 119, "{what}: {instructions} instructions for {fmas} multiply-adds");
+}
+
+#[test]
+fn generated_products_and_convolutions_keep_to_it() {
+    let dot = || Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() };
+    for (m, n, k) in [(256, 256, 256), (128, 768, 768), (3136, 64, 576), (49, 512, 4608), (64, 64, 64)] {
+        check(&format!("dot {m}x{n}x{k}"), &lowered(dot(), &[m, k], &[k, n]));
+    }
+    for (size, kernel, channels) in [(56, 3, 64), (14, 1, 256), (28, 3, 128)] {
+        let pad = vec![kernel as i64 / 2; 2];
+        let conv = Op::Conv {
+            stride: vec![1; 2],
+            dilation: vec![1; 2],
+            inflate: vec![1; 2],
+            low: pad.clone(),
+            high: pad,
+            group: 1,
+            epilogue: Body::identity(),
+        };
+        let what = format!("convolution {kernel}x{kernel}, {channels} channels");
+        check(&what, &lowered(conv, &[1, size, size, channels], &[kernel, kernel, channels, channels]));
     }
 }

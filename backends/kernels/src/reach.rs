@@ -86,7 +86,7 @@ impl Reach<'_> {
             let pointer = |s: &Stmt| matches!(s, Stmt::Advance { .. } | Stmt::Point { .. });
             let end = body[from..].iter().position(pointer).map_or(body.len(), |i| from + i);
             let mut part = body[from..end].to_vec();
-            for (p, to, offset) in self.groups(&mut part, |_| true, &mut spare) {
+            for (p, to, offset) in self.groups(&mut part, |_| true, 2, &mut spare) {
                 out.push(Stmt::Point { to, from: p, offset });
             }
             out.extend(part);
@@ -96,11 +96,11 @@ impl Reach<'_> {
         out
     }
 
-    /// A loop without another inside.
+    /// A loop without another inside. There even one address pays: a load may move its pointer.
     fn innermost(&self, times: u32, body: &[Stmt]) -> Vec<Stmt> {
         let mut inside = body.to_vec();
         let points = |p: P| body.iter().any(|s| matches!(s, Stmt::Point { to, .. } if *to == p));
-        let groups = self.groups(&mut inside, |p| !points(p), &mut self.spare.as_slice());
+        let groups = self.groups(&mut inside, |p| !points(p), 1, &mut self.spare.as_slice());
         let mut out: Vec<Stmt> = groups.iter().map(|&(from, to, offset)| Stmt::Point { to, from, offset }).collect();
         let mut moved = Vec::new();
         for stmt in inside {
@@ -114,8 +114,8 @@ impl Reach<'_> {
         out
     }
 
-    /// Gives far addresses near each other a pointer each two or more: which one it comes from, its own, how far.
-    fn groups(&self, body: &mut [Stmt], may: impl Fn(P) -> bool, spare: &mut &[P]) -> Vec<(P, P, i64)> {
+    /// Gives far addresses near each other a pointer, where `least` or more share it: which one it comes from, its own, how far.
+    fn groups(&self, body: &mut [Stmt], may: impl Fn(P) -> bool, least: usize, spare: &mut &[P]) -> Vec<(P, P, i64)> {
         let mut far: Vec<(P, i64)> = body.iter_mut().filter_map(address).map(|at| (at.p, i64::from(at.offset))).collect();
         far.retain(|&(p, offset)| !self.free(offset) && may(p));
         far.sort();
@@ -124,7 +124,7 @@ impl Reach<'_> {
             let near = |&(q, offset): &(P, i64)| q == p && self.free(offset - base);
             let count = far.iter().filter(|f| near(f)).count();
             far.retain(|f| !near(f));
-            let Some((&to, rest)) = spare.split_first().filter(|_| count > 1) else { continue };
+            let Some((&to, rest)) = spare.split_first().filter(|_| count >= least) else { continue };
             *spare = rest;
             for at in body.iter_mut().filter_map(address) {
                 let offset = i64::from(at.offset);
@@ -184,15 +184,17 @@ mod tests {
         );
         let want = "tile k(a: read 0..300000) lanes 4 {
   p1 = p0 + 70000
+  p2 = p0 + 200000
   loop 4 {
     v0 = load p0[0]
     v1 = load p0[65520]
     v2 = load p1[0]
     v3 = load p1[16]
     v4 = load p1[10000]
-    v5 = load p0[200000]
+    v5 = load p2[0]
     p0 += 16
     p1 += 16
+    p2 += 16
   }
 }
 ";

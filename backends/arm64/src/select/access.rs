@@ -130,7 +130,8 @@ fn move_early(items: &mut [Item], p: P, by: i64) {
                         items[i] = Item::One { stmt, by };
                         return;
                     }
-                    if !WHOLE.reaches(i64::from(at.offset) - i64::from(by)) {
+                    // what is too far anyway is no farther
+                    if WHOLE.reaches(at.offset.into()) && !WHOLE.reaches(i64::from(at.offset) - i64::from(by)) {
                         return;
                     }
                 }

@@ -269,7 +269,22 @@ impl Maker<'_> {
         }
     }
 
+    /// Whole accesses near each other through one pointer or two, of which a machine may join some.
+    fn neighbours(&mut self, body: &mut Vec<Stmt>) {
+        let kind = self.random.pick(&[Kind::Float, Kind::Integer]);
+        let (load, whole) = (self.random.below(2) == 0, self.facts.lanes() as u8);
+        let pointers = [self.pointer(kind), self.pointer(kind)];
+        for _ in 0..2 + self.random.below(6) {
+            let place = at(self.random.pick(&pointers), 16 * (self.random.below(7) as i32 - 3));
+            let v = self.register(kind);
+            body.push(if load { Stmt::Load { to: v, at: place, lanes: whole } } else { Stmt::Store { from: v, at: place, lanes: whole } });
+        }
+    }
+
     fn statement(&mut self, body: &mut Vec<Stmt>) {
+        if self.random.below(8) == 0 {
+            return self.neighbours(body);
+        }
         let kind = if self.random.below(3) == 0 { Kind::Integer } else { Kind::Float };
         let p = self.pointer(kind);
         let place = self.at(p);

@@ -184,7 +184,7 @@ impl Emit<'_> {
         let few = turns <= 16 && whole > 2 * facts.caches[0] && rows_bytes <= facts.caches[1] / 2;
         let outside = whole > facts.caches[1] * 3 / 4 || few;
         if outside && self.pitch.is_none() && turns > 1 && memory < 2 {
-            let lines = self.turn() * shape.vectors * facts.vector_bytes as usize / 64;
+            let lines = self.turn_with(true) * shape.vectors * facts.vector_bytes as usize / 64;
             let pointer = P(self.scratch.0 + u8::from(self.behind != Behind::Registers));
             self.ahead = (lines > 0).then(|| (pointer, lines.div_ceil(turns)));
         }

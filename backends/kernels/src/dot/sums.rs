@@ -40,9 +40,15 @@ impl Emit<'_> {
 
     /// Steps of K in a turn of the innermost loop over it.
     pub(super) fn turn(&self) -> usize {
+        self.turn_with(self.ahead.is_some())
+    }
+
+    /// The same if it fetches B `ahead` or not. Where instructions beside the products count, a fetch and its pointer are spread
+    /// over twice the steps.
+    pub(super) fn turn_with(&self, ahead: bool) -> usize {
         let unroll = self.facts.unroll as usize;
         match left(self.facts, self.product.run.a, 2, 2) {
-            Left::Lanes => unroll.next_multiple_of(self.lanes),
+            Left::Lanes => unroll.next_multiple_of(self.lanes) * if ahead { 2 } else { 1 },
             Left::Splat | Left::Memory => unroll,
         }
     }
