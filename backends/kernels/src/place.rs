@@ -92,20 +92,15 @@ impl Place {
     }
 }
 
-/// Into what a value is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dest {
-    /// The place of this user, at this operand position: a concatenation's part, a reshaped or mapped value.
-    Into(NodeId, usize),
-}
-
 /// Zeros wanted around the spatial axes: before and behind, for each axis.
 type Margin = Vec<(usize, usize)>;
 
 /// Chooses places on demand; see the module.
 pub struct Places<'g> {
     graph: &'g Graph,
-    dest: BTreeMap<NodeId, Dest>,
+    /// Values that are computed into the place of this user, at this operand position: a concatenation's part, a
+    /// reshaped or mapped value.
+    dest: BTreeMap<NodeId, (NodeId, usize)>,
     margin: BTreeMap<NodeId, Margin>,
     places: BTreeMap<NodeId, Place>,
     output_buffers: Vec<BufferId>,
@@ -192,7 +187,7 @@ impl<'g> Places<'g> {
         let reshapes = matches!(self.graph.op(user), Op::Reshape { .. });
         let lost = self.overwritten(user) && self.graph.use_count(operand) > 1;
         if free && source_is_computed && !lost && !(reshapes && margin) {
-            self.dest.insert(operand, Dest::Into(user, slot));
+            self.dest.insert(operand, (user, slot));
             if let (Some(margin), false) = (self.margin.get(&operand).cloned(), reshapes)
                 && matches!(self.graph.op(user), Op::Map { .. } | Op::Concat { .. })
             {
@@ -242,7 +237,7 @@ impl<'g> Places<'g> {
         }
         let shape = shape_of(self.graph, id);
         let mut place = None;
-        if let Some(Dest::Into(user, slot)) = self.dest.get(&id).copied() {
+        if let Some((user, slot)) = self.dest.get(&id).copied() {
             let whole = self.target(user, builder);
             place = match self.graph.op(user) {
                 Op::Concat { axis } => {
