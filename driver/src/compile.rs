@@ -213,14 +213,17 @@ pub fn fixed(graph: &Graph) -> Result<()> {
     Err(fault.help(format!("give one size: --dim {name}=N")).into())
 }
 
-/// A program per level, in their order. Faults: all that the levels find, each once.
+/// A program per level, in their order; weights lie in all as the widest level wants them. Faults: all that the levels
+/// find, each once.
 pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<(&'static Level, Program)>> {
     fixed(graph)?;
     watch.stage("planning", options.levels.len());
     let (mut programs, mut faults): (Vec<_>, Vec<Fault>) = (Vec::new(), Vec::new());
+    let facts = |level: &Level| level.facts.expect("a level that is not there yet is refused where it is named");
+    let widest = options.levels.iter().map(|level| facts(level)).rev().max_by_key(|facts| facts.vector_bytes);
     for &level in &options.levels {
-        let facts = level.facts.expect("a level that is not there yet is refused where it is named");
-        match kernels::lower(graph, facts) {
+        let facts = facts(level);
+        match kernels::lower_like(graph, facts, widest.unwrap_or(facts)) {
             Ok(program) => match budget::arena(&program) {
                 Ok(()) => programs.push((level, program)),
                 Err(fault) => faults.push(fault),

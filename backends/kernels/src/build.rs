@@ -68,6 +68,8 @@ struct DraftStep {
 
 pub struct Builder<'a> {
     pub facts: &'a Facts,
+    /// The level whose layout of weights is used.
+    pub packing: &'a Facts,
     pub buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
     known: HashMap<Kernel, usize>,
@@ -83,6 +85,7 @@ impl<'a> Builder<'a> {
     pub fn new(facts: &'a Facts) -> Builder<'a> {
         Builder {
             facts,
+            packing: facts,
             buffers: Vec::new(),
             kernels: Vec::new(),
             known: HashMap::new(),

@@ -84,12 +84,19 @@ impl Job<'_> {
 /// Lowers a verified graph whose dimensions are all fixed. Faults: a symbolic dimension, sizes beyond what
 /// addresses reach, and what no kernel covers; all of them, each naming its node.
 pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
+    lower_like(graph, facts, facts)
+}
+
+/// The same with the weights of products laid out as for `packing`, a level of the same machine whose vectors are at
+/// least as wide: levels that are lowered like one of them share these bytes.
+pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts) -> Result<Program, Vec<Fault>> {
     let order = graph.order();
     let mut faults: Vec<Fault> = order.iter().filter(|&&id| graph.ty(id).fixed().is_none()).map(|&id| unbound(graph, id)).collect();
     if !faults.is_empty() {
         return Err(faults);
     }
     let mut builder = Builder::new(facts);
+    builder.packing = packing;
     let mut places = Places::new(graph, &order, &mut builder);
     for &id in &order {
         builder.what = graph.op(id).mnemonic().into();

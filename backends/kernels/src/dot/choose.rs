@@ -84,13 +84,14 @@ fn operands_needed(facts: &Facts, step: i64, rows: usize, vectors: usize) -> usi
 }
 
 /// The tile with the fewest predicted cycles over the whole product; A moves `step` bytes for each of `k` steps.
-pub(super) fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize, step: i64) -> Shape {
+/// Panels of `width` columns are walked in whole tiles.
+pub(super) fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize, step: i64, width: Option<usize>) -> Shape {
     // rows a multiple of 4 KB apart fall into one set of L1, which has room for eight
     let crowded = x.a != 0 && x.a % 4096 == 0;
     let (y, x) = (y.count, x.count);
     let all = n.div_ceil(facts.lanes());
     let mut best: Option<(f64, Shape)> = None;
-    for vectors in 1..=all.min(8) {
+    for vectors in (1..=all.min(8)).filter(|v| width.is_none_or(|w| w.is_multiple_of(v * facts.lanes()))) {
         for rows in 1..=32usize {
             if rows * vectors + operands_needed(facts, step, rows, vectors) > facts.vectors as usize {
                 break;

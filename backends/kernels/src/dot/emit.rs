@@ -50,7 +50,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
         return false;
     }
     simplify(&mut product);
-    let mut emit = plan(&product, builder.facts);
+    let mut emit = plan(&product, builder.facts, builder.packing);
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
         return columns_to_memory(product, builder);
@@ -59,7 +59,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     emit.behind = behind;
     let (b, b_bytes, matrix_bytes) = match &product.right {
         Right::Packed { matrices, .. } => {
-            let buffer = pack(builder, matrices, &product, &emit.columns, &emit.panels, emit.lanes);
+            let buffer = pack(builder, matrices, &product, &emit.columns, &emit.panels);
             let bytes = builder.buffers[buffer.0].bytes;
             (Pointer { buffer, offset: 0 }, bytes, bytes as i64 / matrices.len() as i64)
         }
@@ -134,10 +134,20 @@ fn join(outer: &Level, inner: &Level) -> Option<Level> {
     fits.then(|| Level { count: outer.count * inner.count, ..inner.clone() })
 }
 
-fn plan<'a>(product: &'a Product, facts: &'a Facts) -> Emit<'a> {
+/// B is packed for the level `packing`, if it is.
+fn plan<'a>(product: &'a Product, facts: &'a Facts, packing: &Facts) -> Emit<'a> {
     let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
-    let shape = choose(facts, &product.y, &product.x, product.n, depth, product.run.a);
-    let lanes = facts.lanes();
+    let (n, lanes) = (product.n, facts.lanes());
+    let best = |facts: &Facts, width| choose(facts, &product.y, &product.x, n, depth, product.run.a, width);
+    let shared = matches!(product.right, Right::Packed { .. }) && packing.name != facts.name;
+    let (shape, panels) = if shared {
+        let width = best(packing, None).vectors * packing.lanes();
+        let shape = best(facts, Some(width));
+        (shape, panels(width, shape.vectors * lanes, n, (packing.lanes(), lanes)))
+    } else {
+        let shape = best(facts, None);
+        (shape, panels(shape.vectors * lanes, shape.vectors * lanes, n, (lanes, lanes)))
+    };
     let mut next = 3;
     let extra_pointer: Vec<Option<P>> = product
         .extras
@@ -157,7 +167,7 @@ fn plan<'a>(product: &'a Product, facts: &'a Facts) -> Emit<'a> {
         lanes,
         depth,
         shape,
-        panels: panels(shape, product.n, lanes),
+        panels,
         pitch: match &product.right {
             Right::InPlace { pitch, .. } => Some(*pitch),
             Right::Packed { .. } => None,

@@ -35,7 +35,9 @@ impl Emit<'_> {
     /// `None` when the body is wider than all registers.
     pub(super) fn choose_behind(&self) -> Option<Behind> {
         let shape = self.shape;
-        let tile = Tile { emit: self, x_rows: shape.x, rows: shape.rows(), vectors: shape.vectors, last_lanes: self.lanes };
+        let width = shape.vectors * self.lanes;
+        let tile =
+            Tile { emit: self, x_rows: shape.x, rows: shape.rows(), vectors: shape.vectors, last_lanes: self.lanes, panel_width: width };
         let long = is_long(&self.body, shape.rows() * shape.vectors);
         let in_registers = || {
             let mut pool = Pool::new(self.facts);

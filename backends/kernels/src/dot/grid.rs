@@ -55,7 +55,7 @@ impl Emit<'_> {
 
     /// Bytes from one panel of B to the next.
     fn panel_bytes(&self, panel: &Panel) -> i64 {
-        let width = (panel.vectors * self.lanes * 4) as i64;
+        let width = (panel.width * 4) as i64;
         match self.pitch {
             Some(_) => width,
             None => width * (self.depth + self.columns.len()) as i64,
@@ -85,21 +85,27 @@ impl Emit<'_> {
         self.shift(y, -(y_count as i64), false, w);
     }
 
-    /// Every panel; pointers end where they began.
-    fn each_panel(&self, w: &mut Writer, inside: &dyn Fn(&mut Writer, &Panel)) {
+    /// Every tile of every panel; pointers end where they began.
+    fn each_panel(&self, w: &mut Writer, inside: &dyn Fn(&mut Writer, &Panel, usize)) {
+        let columns = |tile: &(usize, usize)| (tile.0 * self.lanes) as i64;
         for panel in &self.panels {
             w.repeat(panel.count, |w| {
                 if let Some((p, _)) = self.ahead {
                     w.push(Stmt::Point { to: p, from: B, offset: self.panel_bytes(panel) });
                 }
-                inside(w, panel);
-                w.advance(B, self.panel_bytes(panel));
-                self.shift_columns((panel.vectors * self.lanes) as i64, w);
+                let mut left = self.panel_bytes(panel);
+                for (i, tile) in panel.tiles.iter().enumerate() {
+                    inside(w, panel, i);
+                    let by = if i + 1 == panel.tiles.len() { left } else { columns(tile) * 4 };
+                    left -= by;
+                    w.advance(B, by);
+                    self.shift_columns(columns(tile), w);
+                }
             });
         }
-        let columns: usize = self.panels.iter().map(|p| p.count * p.vectors * self.lanes).sum();
+        let all: i64 = self.panels.iter().map(|p| p.count as i64 * p.tiles.iter().map(columns).sum::<i64>()).sum();
         w.advance(B, -self.all_bytes());
-        self.shift_columns(-(columns as i64), w);
+        self.shift_columns(-all, w);
     }
 
     /// Bytes that B moves over all panels.
@@ -111,13 +117,13 @@ impl Emit<'_> {
     pub(super) fn grid(&self, panels_outside: bool, w: &mut Writer) {
         let (y, x) = (&self.product.y, &self.product.x);
         if !panels_outside {
-            return self.rows(y.count, x.count, w, &|w, sy, sx| self.each_panel(w, &|w, panel| self.tile(sy, sx, panel, w)));
+            return self.rows(y.count, x.count, w, &|w, sy, sx| self.each_panel(w, &|w, panel, i| self.tile((sy, sx), panel, i, w)));
         }
         let (level, block) = self.blocks();
         for (times, size) in [(level.count / block, block), (usize::from(level.count % block > 0), level.count % block)] {
             w.repeat(times, |w| {
                 let (y_count, x_count) = if y.count > 1 { (size, x.count) } else { (y.count, size) };
-                self.each_panel(w, &|w, panel| self.rows(y_count, x_count, w, &|w, sy, sx| self.tile(sy, sx, panel, w)));
+                self.each_panel(w, &|w, panel, i| self.rows(y_count, x_count, w, &|w, sy, sx| self.tile((sy, sx), panel, i, w)));
                 if block < level.count {
                     self.shift(level, size as i64, false, w);
                 }

@@ -1,6 +1,5 @@
 //! Panels of B: which columns lie side by side, and how constants are laid out for it.
 
-use super::choose::Shape;
 use super::{Extra, Product};
 use crate::build::{BufferId, Builder};
 use ir::program::{Packed, Part};
@@ -10,50 +9,40 @@ use ir::tensor::Tensor;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Panel {
     pub count: usize,
-    pub vectors: usize,
-    /// Columns of the last vectors that there are: all, but in the last panel.
+    /// Columns that are laid out.
+    pub width: usize,
+    /// Columns that there are.
     pub valid: usize,
+    /// Tiles that a panel is walked in: vectors of each, and its columns that there are.
+    pub tiles: Vec<(usize, usize)>,
 }
 
-/// Full panels, then a narrower rest.
-pub(super) fn panels(shape: Shape, n: usize, lanes: usize) -> Vec<Panel> {
-    let vectors = shape.vectors;
-    let all = n.div_ceil(lanes);
-    let valid = |vectors: usize, first: usize| (n - first * lanes).min(vectors * lanes);
-    let full = all / vectors;
-    let whole = |count: usize| Panel { count, vectors, valid: vectors * lanes };
+/// Full panels of so many columns, then a narrower rest of whole vectors, walked in tiles of `tile` columns.
+/// `lanes` are those of the level that the panels are for and of the one that walks them.
+pub(super) fn panels(width: usize, tile: usize, n: usize, lanes: (usize, usize)) -> Vec<Panel> {
+    let panel = |count: usize, width: usize, valid: usize| {
+        let part = |first: usize| (valid - first).min(tile);
+        let tiles = (0..valid).step_by(tile).map(|first| (part(first).div_ceil(lanes.1), part(first))).collect();
+        Panel { count, width, valid, tiles }
+    };
+    let (full, rest) = (n / width, n % width);
     let mut out = Vec::new();
-    let rest = all % vectors;
+    if full > 0 {
+        out.push(panel(full, width, width));
+    }
     if rest > 0 {
-        if full > 0 {
-            out.push(whole(full));
-        }
-        out.push(Panel { count: 1, vectors: rest, valid: valid(rest, full * vectors) });
-    } else if n.is_multiple_of(lanes) {
-        out.push(whole(full));
-    } else {
-        if full > 1 {
-            out.push(whole(full - 1));
-        }
-        out.push(Panel { count: 1, vectors, valid: valid(vectors, (full - 1) * vectors) });
+        out.push(panel(1, rest.next_multiple_of(lanes.0), rest));
     }
     out
 }
 
 /// Panels of B with the per-column operands behind each, for every matrix of the batch.
-pub(super) fn pack(
-    builder: &mut Builder,
-    matrices: &[Tensor],
-    product: &Product,
-    columns: &[usize],
-    panels: &[Panel],
-    lanes: usize,
-) -> BufferId {
+pub(super) fn pack(builder: &mut Builder, matrices: &[Tensor], product: &Product, columns: &[usize], panels: &[Panel]) -> BufferId {
     let mut parts = Vec::new();
     for (which, matrix) in matrices.iter().enumerate() {
         let mut first = 0;
         for panel in panels {
-            let width = panel.vectors * lanes;
+            let width = panel.width;
             let have = if panel.count > 1 { panel.count * width } else { panel.valid };
             let mut inside = vec![layout(matrix, first, have, panel.count, width)];
             for &i in columns {

@@ -20,14 +20,16 @@ pub(super) struct Tile<'a> {
     pub vectors: usize,
     /// Valid lanes of the last vector.
     pub last_lanes: usize,
+    /// Columns of the panel that the tile is in.
+    pub panel_width: usize,
 }
 
 impl Emit<'_> {
-    /// One tile: sums over all of K, then the epilogue. Pointers end where they began.
-    pub(super) fn tile(&self, y_rows: usize, x_rows: usize, panel: &Panel, w: &mut Writer) {
-        let vectors = panel.vectors;
-        let last_lanes = panel.valid - (vectors - 1) * self.lanes;
-        let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes };
+    /// The tile `which` of a panel: sums over all of K, then the epilogue. Pointers end where they began.
+    pub(super) fn tile(&self, (y_rows, x_rows): (usize, usize), panel: &Panel, which: usize, w: &mut Writer) {
+        let (vectors, valid) = panel.tiles[which];
+        let last_lanes = valid - (vectors - 1) * self.lanes;
+        let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes, panel_width: panel.width };
         let mut pool = Pool::new(self.facts);
         let sums = tile.start(&mut pool, w);
         match left(self.facts, self.product.run.a, tile.rows, vectors) {
@@ -68,8 +70,9 @@ impl Tile<'_> {
         (emit.depth + which) as i64 * self.width() + (v * emit.lanes * 4) as i64
     }
 
+    /// Bytes of a row of a packed panel.
     fn width(&self) -> i64 {
-        (self.vectors * self.emit.lanes * 4) as i64
+        (self.panel_width * 4) as i64
     }
 
     /// Bytes of B from one step of K to the next.

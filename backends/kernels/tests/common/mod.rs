@@ -1,15 +1,19 @@
 //! What the tests of kernels share: machines with the facts of the real ones, seeded numbers, and a model that is
 //! lowered for each machine, verified, run, and compared with the graph oracle.
 
+// no test needs all of it
+#![allow(dead_code)]
+
 use ir::graph::op::Op;
 use ir::kernel::facts::{Menu, MinMax};
 use ir::kernel::{Facts, KernelBody};
-use ir::{Dtype, Graph, NodeId, Tensor, Type, program};
+use ir::program::{self, Program};
+use ir::{Dtype, Graph, NodeId, Tensor, Type};
 
 const PLAIN: Menu = Menu { memory_operand: false, splat_operand: false, lane_operand: false, masks: false };
 
 /// 64-byte vectors with masks and splats from memory, as AVX-512.
-const WIDE: Facts = Facts {
+pub const WIDE: Facts = Facts {
     name: "64 bytes",
     vector_bytes: 64,
     vectors: 32,
@@ -24,7 +28,7 @@ const WIDE: Facts = Facts {
 };
 
 /// 32-byte vectors and few registers, as AVX2; with next to no cache: rows in blocks, panels outside, fetched ahead.
-const NARROW: Facts = Facts {
+pub const NARROW: Facts = Facts {
     name: "32 bytes",
     vector_bytes: 32,
     vectors: 16,
@@ -34,7 +38,7 @@ const NARROW: Facts = Facts {
 };
 
 /// Products by lane and short addresses, as NEON.
-const LANES: Facts = Facts {
+pub const LANES: Facts = Facts {
     name: "lanes",
     vector_bytes: 16,
     generals: 26,
@@ -46,10 +50,10 @@ const LANES: Facts = Facts {
 };
 
 /// The same with addresses so short that small tensors go beyond them.
-const SHORT: Facts = Facts { name: "lanes, short addresses", reach: 256, unroll: 8, caches: NARROW.caches, ..LANES };
+pub const SHORT: Facts = Facts { name: "lanes, short addresses", reach: 256, unroll: 8, caches: NARROW.caches, ..LANES };
 
 /// A product and a sum for a multiply-add, and no unrolling, as WebAssembly.
-const ENGINE: Facts = Facts {
+pub const ENGINE: Facts = Facts {
     name: "engine",
     vector_bytes: 16,
     vectors: 15,
@@ -59,7 +63,7 @@ const ENGINE: Facts = Facts {
     ..WIDE
 };
 
-const RELAXED: Facts = Facts { name: "relaxed engine", fused: true, ..ENGINE };
+pub const RELAXED: Facts = Facts { name: "relaxed engine", fused: true, ..ENGINE };
 
 /// Nothing beyond registers.
 const BARE: Facts = Facts { name: "bare", vectors: 16, min_max: MinMax::Ieee, menu: PLAIN, unroll: 4, ..ENGINE };
@@ -112,13 +116,26 @@ impl Model {
         self.graph.add(op, operands, &[]).expect("the test's shapes fit")
     }
 
+    fn set_outputs(&mut self, outputs: &[NodeId]) {
+        self.graph.set_outputs(outputs.iter().enumerate().map(|(i, &id)| (format!("y{i}"), id)).collect());
+    }
+
+    /// The sound program that computes the outputs, with weights laid out as for `packing`.
+    pub fn lower(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts) -> Program {
+        self.set_outputs(outputs);
+        let program = kernels::lower_like(&self.graph, facts, packing).expect("it lowers");
+        program::verify(&program, facts).unwrap_or_else(|wrong| panic!("on the machine `{}`: {}", facts.name, wrong.join("\n")));
+        program
+    }
+
     /// Compares the outputs on every machine with the graph oracle.
     pub fn check(mut self, outputs: &[NodeId]) {
-        self.graph.set_outputs(outputs.iter().enumerate().map(|(i, &id)| (format!("y{i}"), id)).collect());
+        self.set_outputs(outputs);
         let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
-        for facts in MACHINES {
-            let program = kernels::lower(&self.graph, &facts).expect("it lowers");
-            program::verify(&program, &facts).unwrap_or_else(|wrong| panic!("on the machine `{}`: {}", facts.name, wrong.join("\n")));
+        // each for itself, and those with narrow vectors like the widest
+        let shared = [NARROW, BARE].map(|facts| (facts, WIDE));
+        for (facts, packing) in MACHINES.map(|facts| (facts.clone(), facts)).into_iter().chain(shared) {
+            let program = self.lower(outputs, &facts, &packing);
             for kernel in &program.kernels {
                 let tile = matches!(kernel.body, KernelBody::Tile(_));
                 assert!(tile || self.mixed, "{} is scalar on the machine `{}`", kernel.name, facts.name);
