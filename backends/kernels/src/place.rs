@@ -203,7 +203,7 @@ impl<'g> Places<'g> {
             if matches!(self.graph.op(id), Op::Map { .. }) {
                 return true;
             }
-            at = self.dest.get(&id).map(|Dest::Into(user, _)| *user);
+            at = self.dest.get(&id).map(|(user, _)| *user);
         }
         false
     }
