@@ -127,7 +127,7 @@ fn the_page_of_operators_is_current() {
 fn links_between_pages_lead_somewhere() {
     let mut broken = Vec::new();
     let mut pages = 0;
-    for folder in [".", "docs", "docs/decisions", "examples/digits", "bench", "runtime-stub"] {
+    for folder in [".", "docs", "docs/decisions", "examples/digits", "examples/web", "bench", "bench/web", "runtime-stub"] {
         let entries = std::fs::read_dir(house::committed(folder)).expect("the repository is here");
         let paths = entries.map(|e| e.expect("it stays").path());
         for page in paths.filter(|p| p.extension().is_some_and(|e| e == "md")) {
