@@ -8,7 +8,7 @@
 //! `// test: lower LEVEL` lowers the graph for a CPU level; what comes out is the program. It must verify,
 //! compute what the graph does by the oracles of both, and its kernels must read back as they are printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ir::graph::{eval, text, verify};
@@ -33,6 +33,8 @@ pub struct Counts {
     pub rules: BTreeMap<String, Vec<bool>>,
     /// Every file whose program is sound and computes what its graph does, with its CPU level.
     pub lowered: BTreeMap<String, &'static str>,
+    /// The operators in those files, before lowering.
+    pub operators: BTreeSet<&'static str>,
 }
 
 /// Every `.gir` below `root`, in order of their paths. With `bless`, differing expectations are written anew;
@@ -84,6 +86,7 @@ fn run_one(name: &str, content: &str, counts: &mut Counts) -> Result<String, Str
     if let Some(level) = command.strip_prefix("lower ") {
         let (level, lowered) = lower(level, &graph)?;
         counts.lowered.insert(name.into(), level);
+        counts.operators.extend(graph.order().into_iter().map(|id| graph.op(id).mnemonic()));
         return Ok(format!("{}\n{SEAM}{lowered}", input.trim_end()));
     }
     let mut after = graph.clone();

@@ -1,5 +1,5 @@
-//! Every filetest, that every rule has one where it fires and one where it must not, and that every file below
-//! `kernel` was lowered. `BLESS=1` writes what comes out as what is expected.
+//! Every filetest, that every rule has one where it fires and one where it must not, that every file below
+//! `kernel` was lowered, and that every operator of the graph's table is among them. `BLESS=1` writes what comes out as what is expected.
 
 use std::path::Path;
 
@@ -18,6 +18,9 @@ fn filetests() {
     let kernels = tests::filetest::files(&root.join("kernel")).expect("the filetests of kernels can be read");
     let kernels: Vec<String> = kernels.iter().filter_map(|p| Some(p.strip_prefix(&root).ok()?.display().to_string())).collect();
     assert!(counts.lowered.keys().eq(&kernels), "below `kernel` stand {kernels:?}, but lowered were {:?}", counts.lowered.keys());
+    for row in ir::Op::TABLE {
+        assert!(counts.operators.contains(row.mnemonic), "no filetest lowers {}", row.mnemonic);
+    }
     for level in x64::facts::LEVELS {
         let name = level.facts.name;
         assert!(counts.lowered.values().any(|&l| l == name), "no filetest lowers for {name}");
