@@ -14,6 +14,8 @@
 mod access;
 mod memory;
 mod operation;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use ir::kernel::Facts;
