@@ -25,6 +25,23 @@ pub struct Call {
     pub buffers: Vec<Buffer>,
 }
 
+/// The eight bytes at `at` of a call's buffer become an address.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub call: usize,
+    pub buffer: usize,
+    pub at: usize,
+    pub to: To,
+}
+
+#[derive(Clone, Debug)]
+pub enum To {
+    /// So many bytes behind the start of another buffer of the same call.
+    Buffer(usize, usize),
+    /// A function by its symbol.
+    Function(String),
+}
+
 /// What a call returned, and its buffers afterwards.
 pub struct Outcome {
     pub status: i32,
@@ -95,18 +112,31 @@ struct Layout {
     statuses: usize,
     /// Offsets of pages that may not be touched, then 0.
     guards: usize,
+    /// Offsets of words that hold offsets and become addresses, then 0.
+    links: usize,
+    /// Offsets of words that hold a place in the table of functions and become addresses, then 0.
+    functions: usize,
     bytes: usize,
 }
 
 /// Calls every function on the processor `cpu`. `None` when nothing here runs it, which is said aloud.
 pub fn run(test: &str, cpu: &str, calls: &[Call]) -> Option<Vec<Outcome>> {
+    let functions = calls.iter().map(|call| call.function.clone()).collect();
+    run_linked(test, cpu, calls, functions, &[])
+}
+
+/// The same with addresses in buffers. `symbols` are all that the program has; a call names one of them.
+pub fn run_linked(test: &str, cpu: &str, calls: &[Call], symbols: Vec<Symbol>, linked: &[Link]) -> Option<Vec<Outcome>> {
     let mut command = runner(cpu, test)?;
     let mut image = Vec::new();
     let mut guards = Vec::new();
     let buffers: usize = calls.iter().map(|call| call.buffers.len()).sum();
-    let pointers = 8 * ARGS * calls.len();
-    let layout = Layout { pointers: 0, statuses: pointers, guards: pointers + 8 * calls.len(), bytes: 0 };
-    image.resize((layout.guards + 8 * (buffers + 1)).next_multiple_of(PAGE), 0);
+    let statuses = 8 * ARGS * calls.len();
+    let guard_list = statuses + 8 * calls.len();
+    let links = guard_list + 8 * (buffers + 1);
+    let functions = links + 8 * (linked.len() + 1);
+    image.resize((functions + 8 * (linked.len() + 1)).next_multiple_of(PAGE), 0);
+    let layout = Layout { pointers: 0, statuses, guards: guard_list, links, functions, bytes: 0 };
     let mut places = Vec::new();
     for (i, call) in calls.iter().enumerate() {
         assert!(call.buffers.len() <= ARGS);
@@ -122,13 +152,32 @@ pub fn run(test: &str, cpu: &str, calls: &[Call]) -> Option<Vec<Outcome>> {
             image[pointer..pointer + 8].copy_from_slice(&((at + buffer.start) as u64).to_le_bytes());
         }
     }
+    let mut put = |at: usize, value: usize| image[at..at + 8].copy_from_slice(&(value as u64).to_le_bytes());
     for (i, guard) in guards.iter().enumerate() {
-        let place = layout.guards + 8 * i;
-        image[place..place + 8].copy_from_slice(&(*guard as u64).to_le_bytes());
+        put(layout.guards + 8 * i, *guard);
+    }
+    let mut table: Vec<String> = calls.iter().map(|call| call.function.name.clone()).collect();
+    let (mut to_buffers, mut to_functions) = (0, 0);
+    for link in linked {
+        let first: usize = calls[..link.call].iter().map(|call| call.buffers.len()).sum();
+        let from = places[first + link.buffer] + link.at;
+        match &link.to {
+            To::Buffer(buffer, offset) => {
+                put(from, places[first + buffer] + offset);
+                put(layout.links + 8 * to_buffers, from);
+                to_buffers += 1;
+            }
+            To::Function(name) => {
+                put(from, 8 * table.len());
+                put(layout.functions + 8 * to_functions, from);
+                to_functions += 1;
+                table.push(name.clone());
+            }
+        }
     }
     let layout = Layout { bytes: image.len(), ..layout };
     let path = folder(&format!("{test}-{cpu}")).join("program");
-    program(&path, symbols(calls, &layout));
+    program(&path, complete(symbols, &table, calls.len(), &layout));
     let output = piped(command.arg(&path), &image);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{test} on {cpu}: {:?}; 99 is a register that was not restored\n{said}", output.status);
@@ -146,15 +195,14 @@ pub fn run(test: &str, cpu: &str, calls: &[Call]) -> Option<Vec<Outcome>> {
     Some(calls.iter().enumerate().map(outcome).collect())
 }
 
-fn symbols(calls: &[Call], layout: &Layout) -> Vec<Symbol> {
-    let mut symbols: Vec<Symbol> = calls.iter().map(|call| call.function.clone()).collect();
-    let mut table = Vec::new();
-    for (i, call) in calls.iter().enumerate() {
-        table.push(Relocation { offset: 8 * i as u32, kind: RelocationKind::Abs64, symbol: call.function.name.clone(), addend: 0 });
-    }
-    symbols.push(Symbol::table("table", 8, vec![0; 8 * calls.len()], table));
+/// `symbols` and what a program needs beside them.
+fn complete(mut symbols: Vec<Symbol>, functions: &[String], calls: usize, layout: &Layout) -> Vec<Symbol> {
+    let address =
+        |(i, name): (usize, &String)| Relocation { offset: 8 * i as u32, kind: RelocationKind::Abs64, symbol: name.clone(), addend: 0 };
+    let addresses = functions.iter().enumerate().map(address).collect();
+    symbols.push(Symbol::table("table", 8, vec![0; 8 * functions.len()], addresses));
     symbols.push(address_of_table());
-    symbols.push(main(calls.len(), layout));
+    symbols.push(main(calls, layout));
     for stub in [stubs::start()].into_iter().chain(stubs::system_calls()) {
         symbols.push(arm64::function(stub.name, stub.code));
     }
@@ -221,6 +269,21 @@ fn protect(asm: &mut Assembler, rights: i64, layout: &Layout, failed: arm64::enc
     asm.bind(done);
 }
 
+/// Turns each word that the list at `list` names into an address, in `x2`.
+fn link(asm: &mut Assembler, list: usize, resolve: impl FnOnce(&mut Assembler)) {
+    asm.add(AT, BASE, list as i64, TEMP);
+    let (next, done) = (asm.label(), asm.label());
+    asm.bind(next);
+    asm.load(Slot::X(x(1)), Place::Post(AT, 8));
+    asm.branch_if_zero(x(1), done);
+    asm.add_register(x(1), x(1), BASE);
+    asm.load(Slot::X(x(2)), Place::At(x(1), 0));
+    resolve(asm);
+    asm.store(Slot::X(x(2)), Place::At(x(1), 0));
+    asm.branch(next);
+    asm.bind(done);
+}
+
 fn main(calls: usize, layout: &Layout) -> Symbol {
     let mut asm = Assembler::new();
     let (failed, changed) = (asm.label(), asm.label());
@@ -232,9 +295,11 @@ fn main(calls: usize, layout: &Layout) -> Symbol {
     asm.call_symbol("maquette_sys_mmap");
     asm.copy(BASE, x(0));
     transfer(&mut asm, "maquette_sys_read", 0, layout, failed);
-    protect(&mut asm, 0, layout, failed);
     asm.call_symbol("address_of_table");
     asm.copy(TABLE, x(0));
+    link(&mut asm, layout.links, |asm| asm.add_register(x(2), x(2), BASE));
+    link(&mut asm, layout.functions, |asm| asm.load(Slot::X(x(2)), Place::Index(TABLE, x(2))));
+    protect(&mut asm, 0, layout, failed);
     asm.add(AT, BASE, layout.pointers as i64, TEMP);
     asm.add(STATUS, BASE, layout.statuses as i64, TEMP);
     asm.load_immediate(END, calls as i64);

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: machine descriptions, a folder per test, and
 //! programs that may be missing (said aloud: a line that starts with `SKIPPED` on the error stream).
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../../arm64/tests/common/batch.rs"]
 pub mod batch;
