@@ -3,6 +3,7 @@
 use frontend::ops::{How, Row, TABLE};
 
 use super::console::Console;
+use super::probes;
 use crate::error::Result;
 use crate::table::{Table, count, flag, word};
 use crate::target::{Emit, TARGETS};
@@ -19,6 +20,9 @@ pub struct OpsArgs {
 
 #[derive(clap::Args)]
 pub struct TargetsArgs {
+    /// What the kernels are on each CPU level
+    #[arg(long)]
+    kernels: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -74,6 +78,10 @@ fn operators() -> Table {
 }
 
 pub fn targets(args: &TargetsArgs, console: &Console) -> Result<()> {
+    if args.kernels {
+        console.table(&probes::table()?, args.json);
+        return Ok(());
+    }
     let mut table = Table::new(&["target", "level", "there", "emit", "needs"]);
     for target in TARGETS {
         for level in target.levels {

@@ -7,6 +7,7 @@ mod console;
 mod explain;
 mod inspect;
 mod lists;
+mod probes;
 mod run;
 mod verify;
 
