@@ -1,5 +1,5 @@
-//! What the documents show is what happens: every command that begins with `maquette` runs, C is compiled, pages that are
-//! printed from tables are current. `BLESS=1` writes those pages anew.
+//! What the documents show is what happens: every command that begins with `maquette` runs, those of bash, cargo and Python
+//! name what is there, C is compiled, pages that are printed from tables are current. `BLESS=1` writes those pages anew.
 
 use std::path::Path;
 use std::process::Command;
@@ -85,6 +85,111 @@ fn commands_in_the_pages_run() {
     }
 }
 
+/// The pages of the repository, from its root.
+fn pages() -> Vec<String> {
+    let mut pages = Vec::new();
+    for folder in
+        [".", "docs", "docs/decisions", "examples/digits", "examples/firmware", "examples/web", "bench", "bench/web", "runtime-stub"]
+    {
+        let entries = std::fs::read_dir(house::committed(folder)).expect("the repository is here");
+        let names = entries.map(|e| e.expect("it stays").file_name().to_string_lossy().into_owned());
+        pages.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}/{name}")));
+    }
+    pages.sort();
+    pages
+}
+
+/// Commands of bash, cargo and Python that a page names: lines of its blocks, and what stands between backquotes.
+fn tools(page: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(house::committed(page)).expect("pages are text");
+    let (mut prose, mut lines, mut inside) = (String::new(), Vec::new(), false);
+    for line in text.lines() {
+        match (line.starts_with("```"), inside) {
+            (true, _) => inside = !inside,
+            (false, true) => lines.extend(line.split(" #").next().into_iter().flat_map(|l| l.split("&&")).map(|l| l.trim().to_owned())),
+            (false, false) => {
+                prose.push_str(line);
+                prose.push('\n');
+            }
+        }
+    }
+    lines.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+    lines.retain(|line| ["bash ", "cargo ", "python3 "].iter().any(|tool| line.starts_with(tool)));
+    lines
+}
+
+/// What is wrong with a command of cargo: a package, program or test that the workspace does not have, or a word that this
+/// test does not know.
+fn cargo(words: &[&str], metadata: &serde_json::Value) -> Option<String> {
+    let mut packages: Vec<&serde_json::Value> = metadata["packages"].as_array().expect("cargo lists them").iter().collect();
+    let mut words = words.iter();
+    let Some(&("build" | "run" | "test")) = words.next() else { return Some("another command".into()) };
+    let mut wanted: Vec<(&str, &str)> = Vec::new();
+    while let Some(&word) = words.next() {
+        match word {
+            "--release" => {}
+            // what follows is the program's
+            "--" => break,
+            "-p" | "--bin" | "--test" => wanted.push((word, words.next()?)),
+            _ => return Some(format!("{word} is not known here")),
+        }
+    }
+    let named: Vec<&str> = wanted.iter().filter(|(flag, _)| *flag == "-p").map(|(_, name)| *name).collect();
+    if let Some(none) = named.iter().find(|name| !packages.iter().any(|p| p["name"] == **name)) {
+        return Some(format!("there is no package {none}"));
+    }
+    packages.retain(|p| named.is_empty() || named.iter().any(|name| p["name"] == *name));
+    let has = |kind: &str, name: &str| {
+        let targets = packages.iter().filter_map(|p| p["targets"].as_array()).flatten();
+        targets.into_iter().any(|t| t["name"] == name && t["kind"].as_array().is_some_and(|all| all.iter().any(|k| k == kind)))
+    };
+    let missing = wanted.iter().find(|(flag, name)| *flag != "-p" && !has(&flag[2..], name));
+    missing.map(|(flag, name)| format!("there is no {} {name}", &flag[2..]))
+}
+
+#[test]
+fn tools_in_the_pages_are_there() {
+    let metadata = must(
+        Command::new(env!("CARGO"))
+            .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
+            .arg(house::committed("Cargo.toml")),
+    );
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
+    let python = have("python3", "Python in the pages");
+    let (mut wrong, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
+    for page in pages() {
+        for line in tools(&page) {
+            println!("{page}: {line}");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            seen.insert(words[0].to_owned());
+            let fails = |command: &mut Command| {
+                let output = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+                (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+            };
+            let script = house::committed(words[1]);
+            let found = match words[..] {
+                ["cargo", ..] => cargo(&words[1..], &metadata),
+                ["python3", ..] if !python => None,
+                ["python3", "-m", module, ..] => fails(Command::new("python3").args(["-c", &format!("import {module}")])),
+                _ if !script.is_file() => Some("it is not there".into()),
+                ["bash", ..] => fails(Command::new("bash").arg("-n").arg(&script)),
+                // one with arguments explains them before it needs anything
+                _ if std::fs::read_to_string(&script).is_ok_and(|text| text.contains("argparse")) => {
+                    fails(Command::new("python3").arg(&script).arg("--help"))
+                }
+                _ => fails(Command::new("python3").args(["-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"]).arg(&script)),
+            };
+            wrong.extend(found.map(|what| format!("{page}: {line}: {what}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    let metadata = serde_json::json!({ "packages": [{ "name": "a", "targets": [{ "name": "b", "kind": ["bin"] }] }] });
+    let refused = [&["run", "-p", "c"][..], &["run", "-p", "a", "--bin", "c"], &["test", "--test", "b"], &["run", "--fast"], &["fix"]];
+    assert!(refused.iter().all(|words| cargo(words, &metadata).is_some()), "the check cannot fail");
+    assert_eq!(cargo(&["run", "--release", "-p", "a", "--bin", "b", "--", "x"], &metadata), None);
+}
+
 #[test]
 fn c_in_the_pages_compiles_and_runs() {
     let test = "C in the pages";
@@ -126,21 +231,17 @@ fn the_page_of_operators_is_current() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let mut broken = Vec::new();
-    let mut pages = 0;
-    for folder in [".", "docs", "docs/decisions", "examples/digits", "examples/web", "bench", "bench/web", "runtime-stub"] {
-        let entries = std::fs::read_dir(house::committed(folder)).expect("the repository is here");
-        let paths = entries.map(|e| e.expect("it stays").path());
-        for page in paths.filter(|p| p.extension().is_some_and(|e| e == "md")) {
-            pages += 1;
-            let text = std::fs::read_to_string(&page).expect("pages are text");
-            for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-                let file = link.split('#').next().unwrap_or_default();
-                if !file.is_empty() && !file.contains("://") && !page.with_file_name(file).exists() {
-                    broken.push(format!("{}: {link}", page.display()));
-                }
+    let pages = pages();
+    for page in &pages {
+        let path = house::committed(page);
+        let text = std::fs::read_to_string(&path).expect("pages are text");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") && !path.with_file_name(file).exists() {
+                broken.push(format!("{page}: {link}"));
             }
         }
     }
-    assert!(pages > 5, "{pages} pages");
+    assert!(pages.len() > 5, "{pages:?}");
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
