@@ -213,8 +213,15 @@ pub fn fixed(graph: &Graph) -> Result<()> {
     Err(fault.help(format!("give one size: --dim {name}=N")).into())
 }
 
-/// A program per level, in their order; weights lie in all as the widest level wants them. Faults: all that the levels
-/// find, each once.
+/// What the verifier of programs says. A finding is a mistake of ours, and nothing is written.
+fn sound(program: &Program, level: &Level) -> Result<()> {
+    let facts = level.facts.expect("a level that is not there yet is refused where it is named");
+    let wrong = |wrong: Vec<String>| Error::Internal(format!("the program for {} is unsound: {}", level.name, wrong.join("; ")));
+    ir::program::verify(program, facts).map_err(wrong)
+}
+
+/// A program per level, in their order, each verified; weights lie in all as the widest level wants them. Faults: all that
+/// the levels find, each once.
 pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<(&'static Level, Program)>> {
     fixed(graph)?;
     watch.stage("planning", options.levels.len());
@@ -224,10 +231,13 @@ pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<
     for &level in &options.levels {
         let facts = facts(level);
         match kernels::lower_like(graph, facts, widest.unwrap_or(facts)) {
-            Ok(program) => match budget::arena(&program) {
-                Ok(()) => programs.push((level, program)),
-                Err(fault) => faults.push(fault),
-            },
+            Ok(program) => {
+                sound(&program, level)?;
+                match budget::arena(&program) {
+                    Ok(()) => programs.push((level, program)),
+                    Err(fault) => faults.push(fault),
+                }
+            }
             Err(all) => {
                 for fault in all {
                     if !faults.contains(&fault) {
@@ -244,6 +254,20 @@ pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unsound_program_is_a_mistake_of_ours() {
+        let text = "graph { %x: f32[16] = input \"x\" %y = map %x do { max(a, 0.0) } return %y \"y\" }";
+        let graph = ir::graph::text::parse(text, &|_| None).expect("the graph is right");
+        let target = crate::target::target("x86_64-linux").expect("it is in the table");
+        let options = Options::new(target, vec![target.baseline()], "model");
+        let programs = lower(&graph, &options, &()).expect("it is sound");
+        let (level, mut program) = programs.into_iter().next().expect("one level");
+        program.kernels[0].args[0].high += 4;
+        let error = sound(&program, level).expect_err("bytes behind the tensor");
+        assert_eq!(error.exit_code(), 70);
+        assert!(error.to_string().contains("unsound"), "{error}");
+    }
 
     #[test]
     fn what_the_passes_noticed_is_told() {

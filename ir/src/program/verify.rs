@@ -4,7 +4,7 @@
 //! Not proven here: that calls of a step do not conflict (the oracle watches that), or that memory which is
 //! read was written.
 
-use super::{Address, Program};
+use super::{Address, Allocation, Program};
 use crate::kernel::{self, Access, Arg, Facts};
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
     let mut faults = Vec::new();
     kernels(program, facts, &mut faults);
     sizes(program, &mut faults);
-    plan(program, &mut faults);
+    let mut alive = Alive::new(program, &mut faults);
     for (i, step) in program.steps.iter().enumerate() {
+        alive.step(i, &mut faults);
         for (j, call) in step.calls.iter().enumerate() {
             let place = format!("step {i} ({}), call {j}", step.what);
             let Some(kernel) = program.kernels.get(call.kernel) else {
@@ -25,7 +26,7 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
                 faults.push(format!("{place}: {} takes {} arguments, not {}", kernel.name, kernel.args.len(), call.args.len()));
             }
             for (arg, &address) in kernel.args.iter().zip(&call.args) {
-                if let Some(fault) = argument(program, i, arg, address) {
+                if let Some(fault) = argument(program, &alive, arg, address) {
                     faults.push(format!("{place}: `{}` of {}: {fault}", arg.name, kernel.name));
                 }
             }
@@ -66,26 +67,60 @@ fn sizes(program: &Program, faults: &mut Vec<String>) {
     }
 }
 
-fn plan(program: &Program, faults: &mut Vec<String>) {
-    for (i, a) in program.plan.iter().enumerate() {
-        if a.first > a.last || a.last >= program.steps.len() {
-            faults.push(format!("\"{}\" is in use from step {} to {} of {}", a.name, a.first, a.last, program.steps.len()));
-        }
-        if a.offset.checked_add(a.bytes).is_none_or(|end| end > program.arena_bytes) {
-            faults.push(format!("\"{}\" lies at {}, {} bytes, outside the arena of {}", a.name, a.offset, a.bytes, program.arena_bytes));
-        }
-        for b in &program.plan[i + 1..] {
-            let together = a.first <= b.last && b.first <= a.last;
-            let overlap = a.offset < b.offset.saturating_add(b.bytes) && b.offset < a.offset.saturating_add(a.bytes);
-            if together && overlap {
-                let steps = (a.first.max(b.first), a.last.min(b.last));
-                faults.push(format!("\"{}\" and \"{}\" overlap in the arena from step {} to {}", a.name, b.name, steps.0, steps.1));
+/// The allocations in use at a step. Where none overlap, the one that begins last before an address is the only one that
+/// can hold it.
+struct Alive<'p> {
+    /// In the order of their first steps, those to come at the end.
+    coming: Vec<&'p Allocation>,
+    /// By where they begin.
+    here: BTreeMap<u64, &'p Allocation>,
+    /// By their last step, where they begin.
+    ends: BTreeMap<usize, Vec<u64>>,
+}
+
+impl<'p> Alive<'p> {
+    fn new(program: &'p Program, faults: &mut Vec<String>) -> Alive<'p> {
+        for a in &program.plan {
+            if a.first > a.last || a.last >= program.steps.len() {
+                faults.push(format!("\"{}\" is in use from step {} to {} of {}", a.name, a.first, a.last, program.steps.len()));
+            }
+            if a.offset.checked_add(a.bytes).is_none_or(|end| end > program.arena_bytes) {
+                faults
+                    .push(format!("\"{}\" lies at {}, {} bytes, outside the arena of {}", a.name, a.offset, a.bytes, program.arena_bytes));
             }
         }
+        let mut coming: Vec<&Allocation> = program.plan.iter().filter(|a| a.bytes > 0 && a.first <= a.last).collect();
+        coming.sort_by_key(|a| std::cmp::Reverse(a.first));
+        Alive { coming, here: BTreeMap::new(), ends: BTreeMap::new() }
+    }
+
+    /// Goes on to `step`: lets go what ended, and takes what begins. Fault: it overlaps what is there.
+    fn step(&mut self, step: usize, faults: &mut Vec<String>) {
+        for offset in step.checked_sub(1).and_then(|before| self.ends.remove(&before)).into_iter().flatten() {
+            self.here.remove(&offset);
+        }
+        while let Some(b) = self.coming.pop_if(|a| a.first <= step) {
+            let end = b.offset.saturating_add(b.bytes);
+            let neighbours = [self.here.range(..=b.offset).next_back(), self.here.range(b.offset..).next()];
+            let overlap = neighbours.into_iter().flatten().find(|(_, a)| a.offset < end && b.offset < a.offset.saturating_add(a.bytes));
+            if let Some((_, a)) = overlap {
+                let steps = (a.first.max(b.first), a.last.min(b.last));
+                faults.push(format!("\"{}\" and \"{}\" overlap in the arena from step {} to {}", a.name, b.name, steps.0, steps.1));
+                continue;
+            }
+            self.here.insert(b.offset, b);
+            self.ends.entry(b.last).or_default().push(b.offset);
+        }
+    }
+
+    /// Whether one allocation has all these bytes.
+    fn holds(&self, low: i128, high: i128) -> bool {
+        let before = u64::try_from(low).ok().and_then(|low| self.here.range(..=low).next_back());
+        before.is_some_and(|(_, a)| high <= i128::from(a.offset) + i128::from(a.bytes))
     }
 }
 
-fn argument(program: &Program, step: usize, arg: &Arg, address: Address) -> Option<String> {
+fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address) -> Option<String> {
     let (what, offset, size, fixed) = match address {
         Address::Input { index, offset } => (format!("input {index}"), offset, program.inputs.get(index).map(|p| p.bytes), true),
         Address::Output { index, offset } => (format!("output {index}"), offset, program.outputs.get(index).map(|p| p.bytes), false),
@@ -101,10 +136,7 @@ fn argument(program: &Program, step: usize, arg: &Arg, address: Address) -> Opti
     if fixed && arg.access != Access::Read {
         return Some(format!("writes {what}"));
     }
-    let planned = |a: &super::Allocation| {
-        (a.first..=a.last).contains(&step) && i128::from(a.offset) <= low && high <= i128::from(a.offset) + i128::from(a.bytes)
-    };
-    if matches!(address, Address::Arena { .. }) && low < high && !program.plan.iter().any(planned) {
+    if matches!(address, Address::Arena { .. }) && low < high && !alive.holds(low, high) {
         return Some(format!("bytes {low}..{high} of the arena are in no allocation of this step"));
     }
     None
@@ -113,7 +145,7 @@ fn argument(program: &Program, step: usize, arg: &Arg, address: Address) -> Opti
 #[cfg(test)]
 mod tests {
     use super::super::samples::{facts, interleaved, two_steps};
-    use super::super::{Allocation, Packed, Part};
+    use super::super::{Packed, Part};
     use super::*;
 
     /// The one fault of a program that was broken by `breaks`.
