@@ -130,7 +130,32 @@ async function prepares() {
   }
 }
 
+/** Drawings as unsteady hands make them: widened, turned, slanted and shaken, the same ones each time. */
+async function trembles() {
+  const [{ image }, { load }] = await Promise.all(['page.mjs', 'digits.mjs'].map((file) => import(pathToFileURL(join(site, file)))));
+  const model = await load();
+  let state = 1;
+  const even = () => ((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) + 1) / 2 ** 32;
+  const normal = (deviation) => deviation * Math.sqrt(-2 * Math.log(even())) * Math.cos(2 * Math.PI * even());
+  let [right, all] = [0, 0];
+  for (const [way, strokes] of Object.entries(DRAWINGS)) {
+    for (let i = 0; i < 60; i++, all++) {
+      const [wide, high, slant, turn] = [1 + normal(0.15), 1 + normal(0.1), normal(0.12), normal(0.07)];
+      const bend = ([x, y]) => {
+        const [u, v] = [wide * (x + normal(0.012)) + slant * y, high * (y + normal(0.012))];
+        return [u * Math.cos(turn) - v * Math.sin(turn), u * Math.sin(turn) + v * Math.cos(turn)];
+      };
+      model.inputs.image = image(strokes.map((stroke) => stroke.map(bend)));
+      const { probabilities } = model.run();
+      right += probabilities.indexOf(Math.max(...probabilities)) === Number(way[0]);
+    }
+  }
+  console.log(`unsteady hands: ${right} of ${all} drawings read (${((100 * right) / all).toFixed(1)} %)`);
+  assert.ok(right >= 0.96 * all);
+}
+
 await prepares();
+await trembles();
 const profile = await mkdtemp(join(tmpdir(), 'chromium-'));
 const flags = '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
 const server = await serve();
