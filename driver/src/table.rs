@@ -156,6 +156,11 @@ pub fn word(text: impl Into<String>) -> Cell {
     Cell { json: Json::Text(text.clone()), text, right: false }
 }
 
+/// Several things in one cell: joined for people, a list for programs.
+pub fn list<T: Into<Json>>(items: Vec<T>, text: String) -> Cell {
+    Cell { json: items.into(), text, right: false }
+}
+
 /// A count, as it is.
 pub fn count(value: u64) -> Cell {
     Cell { text: value.to_string(), json: value.into(), right: true }
@@ -265,6 +270,12 @@ mod tests {
 
     #[test]
     fn json_has_no_infinities_and_short_lists_stay_short() {
+        let mut table = Table::new(&["emit"]);
+        table.row(vec![list(vec!["a", "so"], "a,so".into())]);
+        assert_eq!(
+            (table.to_string().as_str(), table.json().pretty().as_str()),
+            ("emit\na,so\n", "[\n  {\n    \"emit\": [\"a\", \"so\"]\n  }\n]\n")
+        );
         let value = Json::object([("x", Json::Number(f64::INFINITY)), ("l", vec![1u64, 2].into())]);
         assert_eq!(value.pretty(), "{\n  \"x\": null,\n  \"l\": [1, 2]\n}\n");
     }

@@ -363,7 +363,8 @@ fn targets_are_listed() {
     let bench = Bench::new();
     insta::assert_snapshot!("targets", bench.said(&["targets"]));
     let json = bench.said(&["targets", "--json"]);
-    assert!(serde_json::from_str::<serde_json::Value>(json.strip_prefix("exit 0\n").expect("it works")).is_ok());
+    let targets: serde_json::Value = serde_json::from_str(json.strip_prefix("exit 0\n").expect("it works")).expect("it is JSON");
+    assert!(targets.as_array().is_some_and(|all| all.iter().all(|row| row["emit"].is_array())), "{json}");
     let ops = bench.said(&["ops", "--json"]);
     let ops: serde_json::Value = serde_json::from_str(ops.strip_prefix("exit 0\n").expect("it works")).expect("it is JSON");
     assert!(ops.as_array().is_some_and(|list| list.iter().any(|op| op["operator"] == "Conv")));

@@ -5,7 +5,7 @@ use frontend::ops::{How, Row, TABLE};
 use super::console::Console;
 use super::probes;
 use crate::error::Result;
-use crate::table::{Table, count, flag, word};
+use crate::table::{Table, count, flag, list, word};
 use crate::target::{Emit, TARGETS};
 
 #[derive(clap::Args)]
@@ -87,7 +87,8 @@ pub fn targets(args: &TargetsArgs, console: &Console) -> Result<()> {
         for level in target.levels {
             let there = level.facts.is_some();
             let emits: Vec<&str> = if there { target.emits.iter().map(|e: &Emit| e.word()).collect() } else { Vec::new() };
-            table.row(vec![word(target.name), word(level.name), flag(there, "yes", "not yet"), word(emits.join(",")), word(level.needs)]);
+            let shown = emits.join(",");
+            table.row(vec![word(target.name), word(level.name), flag(there, "yes", "not yet"), list(emits, shown), word(level.needs)]);
         }
     }
     console.table(&table, args.json);

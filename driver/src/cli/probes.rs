@@ -11,7 +11,10 @@ use crate::target::{Level, TARGETS};
 
 /// Families by the layer that shows them, as graphs.
 const LAYERS: &[(&str, &str)] = &[
-    ("product", "graph { %x: f32[192,192] = input \"x\"\n%w: f32[192,192] = const random 1\n%y = dot %x, %w {trans_a=false, trans_b=false}\nreturn %y \"y\" }"),
+    (
+        "product",
+        "graph { %x: f32[192,192] = input \"x\"\n%w: f32[192,192] = const random 1\n%y = dot %x, %w {trans_a=false, trans_b=false}\nreturn %y \"y\" }",
+    ),
     (
         "convolution 3x3",
         "graph { %x: f32[1,28,28,64] = input \"x\"\n%w: f32[3,3,64,64] = const random 1\n\

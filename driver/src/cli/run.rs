@@ -12,7 +12,7 @@ use crate::feeds::Feeds;
 use crate::files::Outputs;
 use crate::machine::{self, Machine};
 use crate::npz::{self, Arrays};
-use crate::table::{Table, scientific, word};
+use crate::table::{Table, list, scientific, word};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -83,14 +83,15 @@ fn summary(tensors: &[(String, Tensor)]) -> Table {
     for (name, tensor) in tensors {
         let values = tensor.to_f64s();
         let fold = |f: fn(f64, f64) -> f64| values.iter().copied().reduce(f).unwrap_or(f64::NAN);
-        let first: Vec<String> = values.iter().take(4).map(|v| format!("{v:.5}")).collect();
+        let first = &values[..values.len().min(4)];
+        let shown: Vec<String> = first.iter().map(|v| format!("{v:.5}")).collect();
         table.row(vec![
             word(crate::error::plain(name, 60)),
             word(tensor.ty().to_string()),
             scientific(fold(f64::min)),
             scientific(fold(f64::max)),
             scientific(values.iter().sum::<f64>() / values.len() as f64),
-            word(first.join(" ")),
+            list(first.to_vec(), shown.join(" ")),
         ]);
     }
     table
