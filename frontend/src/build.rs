@@ -20,9 +20,15 @@ pub struct Value {
     pub node: Option<NodeId>,
     /// The elements of an integer list or scalar that holds symbolic dimensions.
     pub dims: Option<Rc<[Dim]>>,
+    /// The elements, where it is no tensor but a sequence; its type is then that of an element without shape.
+    pub items: Option<Rc<[Value]>>,
 }
 
 impl Value {
+    /// A list of tensors that exists while importing only.
+    pub fn sequence(items: Vec<Value>, dtype: Dtype) -> Value {
+        Value { ty: Type::of(dtype, &[]), node: None, dims: None, items: Some(items.into()) }
+    }
     pub fn dtype(&self) -> Dtype {
         self.ty.dtype
     }
@@ -58,11 +64,13 @@ pub struct Build<'o> {
     /// What [`Build::known`] found out, by node.
     pub(crate) folded: BTreeMap<NodeId, Option<Tensor>>,
     pub(crate) folded_elements: usize,
+    /// Nodes that may fail at run time: those that read or write at indices that are data.
+    pub fallible: usize,
 }
 
 impl<'o> Build<'o> {
     pub fn new(limits: &'o Limits) -> Build<'o> {
-        Build { graph: Graph::new(), limits, names: Vec::new(), folded: BTreeMap::new(), folded_elements: 0 }
+        Build { graph: Graph::new(), limits, names: Vec::new(), folded: BTreeMap::new(), folded_elements: 0, fallible: 0 }
     }
 
     /// Adds a node. Fault: operands that do not fit, a result above the limits, or an operand that is only
@@ -75,8 +83,11 @@ impl<'o> Build<'o> {
         if self.graph.len() >= self.limits.nodes {
             return Err(Fault::limit(format!("the model has more than {} operators", self.limits.nodes)));
         }
+        if matches!(op, Op::Gather { .. } | Op::Scatter { .. }) && self.graph.as_const(ids[1]).is_none() {
+            self.fallible += 1;
+        }
         let id = self.graph.add(op, &ids, &self.names)?;
-        Ok(Value { ty, node: Some(id), dims: None })
+        Ok(Value { ty, node: Some(id), dims: None, items: None })
     }
 
     /// The node of a value. Dimensions that are used as data are counted: so many ones, summed.
@@ -85,7 +96,10 @@ impl<'o> Build<'o> {
         if let Some(node) = value.node {
             return Ok(node);
         }
-        let dims = value.dims.clone().expect("a value has a node or is made of dimensions");
+        if value.items.is_some() {
+            return Err(Fault::unsupported("a sequence is not supported here; only tensors are"));
+        }
+        let dims = value.dims.clone().expect("a tensor has a node or is made of dimensions");
         let mut counted = Vec::with_capacity(dims.len());
         for d in dims.iter() {
             counted.push(match d.fixed() {
@@ -130,7 +144,7 @@ impl<'o> Build<'o> {
     pub fn constant(&mut self, tensor: Tensor) -> Value {
         let ty = tensor.ty();
         let id = self.graph.constant(tensor, &self.names);
-        Value { ty, node: Some(id), dims: None }
+        Value { ty, node: Some(id), dims: None, items: None }
     }
 
     /// The constant that a value is, without folding anything.
@@ -143,7 +157,7 @@ impl<'o> Build<'o> {
         let names = source.node.map_or_else(Vec::new, |id| self.graph.node(id).names.clone());
         let ty = tensor.ty();
         let id = self.graph.constant(tensor, &names);
-        Value { ty, node: Some(id), dims: None }
+        Value { ty, node: Some(id), dims: None, items: None }
     }
 
     pub fn scalar(&mut self, literal: Literal) -> Value {

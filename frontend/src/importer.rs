@@ -390,7 +390,9 @@ impl<'m, 'o> Importer<'m, 'o> {
         if outputs > row.outputs {
             return Err(Some(Fault::invalid(format!("it has {outputs} outputs; there are at most {}", row.outputs))));
         }
-        let lost_before = self.faults.len() + self.untold;
+        if inputs.iter().flatten().any(|v| v.items.is_some()) && !ops::sequence::TAKERS.contains(&op) {
+            return Err(Some(Fault::unsupported("it is given a sequence; only tensors are supported")));
+        }
         let mut cx = Cx { importer: self, scope, attrs: &attrs, inputs, wanted, version };
         let values = match symbolic::import(op, &mut cx)? {
             Some(values) => values,
@@ -399,7 +401,7 @@ impl<'m, 'o> Importer<'m, 'o> {
                 How::Body(text, defaults) => ops::pointwise::from_row(&mut cx, text, defaults)?,
             },
         };
-        if self.faults.len() + self.untold > lost_before && values.is_empty() {
+        if !self.faults.is_empty() && values.is_empty() {
             return Err(None);
         }
         if let Some(name) = attrs.unseen().first() {
@@ -533,11 +535,6 @@ impl<'m, 'o> Importer<'m, 'o> {
             return Err(Fault::limit(format!("the model has more than {} nodes, its loops unrolled", self.build.limits.nodes)));
         }
         Ok(())
-    }
-
-    /// Whether nothing more is imported.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped
     }
 
     fn descend(&mut self) -> Result<(), Fault> {

@@ -173,6 +173,6 @@ pub fn value(cx: &mut Cx, list: Vec<Dim>, rank: usize) -> Value {
     let fixed: Option<Vec<i64>> = list.iter().map(Dim::fixed).collect();
     match fixed {
         Some(ints) => cx.constant(Tensor::i64s(&shape, &ints)),
-        None => Value { ty: Type::of(Dtype::I64, &shape), node: None, dims: Some(Rc::from(list)) },
+        None => Value { ty: Type::of(Dtype::I64, &shape), node: None, dims: Some(Rc::from(list)), items: None },
     }
 }

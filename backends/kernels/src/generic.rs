@@ -167,13 +167,16 @@ fn map(job: &Job, body: &Body, builder: &mut Builder) {
     let mut draft = Draft::new(builder);
     let (body, kept) = with_literals(body, &job.operands, 0);
     let dtypes: Vec<Dtype> = kept.iter().map(|s| s.dtype).collect();
+    // bytes that become small floats are stored as they are
+    let small = |(inner, to): &(Body, Dtype)| to.is_float() && to.bytes() == 1 && inner.result_type(&dtypes) == Ok(Dtype::U8);
+    let (body, dtype) = body.before_bits().filter(small).map_or((body, job.dtype), |(inner, _)| (inner, Dtype::U8));
     let terms = Terms::new(&body, &dtypes, draft.fused());
     if let Some(i) = terms.moved() {
         let from = kept[i].place(draft.builder);
         let seen = Place { strides: broadcast(&from, &kept[i].shape, &job.shape), ..from };
         return copy::copy(draft.builder, job.dtype, &job.shape, &seen, &job.place);
     }
-    let to = draft.result(job, Access::Write);
+    let to = draft.at("to", Access::Write, dtype, &job.shape, &job.place);
     let mut walks = vec![job.place.strides.clone()];
     let mut from = Vec::new();
     for source in kept {

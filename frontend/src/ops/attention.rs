@@ -148,7 +148,7 @@ fn additive(cx: &mut Cx, mask: &Value, keys: &Dim, dtype: Dtype) -> Result<Value
 pub fn heads(cx: &Cx, name: &str) -> Result<usize, Fault> {
     let given = cx.attrs.int(name)?.ok_or_else(|| Fault::invalid(format!("attribute {name:?} is missing")))?;
     match usize::try_from(given) {
-        Ok(heads @ 1..) => Ok(heads),
+        Ok(heads @ 1..0x1_0000_0000) => Ok(heads),
         _ => Err(Fault::invalid(format!("attribute {name:?} is {given}"))),
     }
 }
@@ -394,4 +394,60 @@ pub fn swiglu(cx: &mut Cx) -> Made {
     let alpha = number(f64::from(cx.attrs.float_or("alpha", 1.0)?));
     let text = format!("{{ t0 = mul(a, {alpha}:T); t1 = sigmoid(t0); t2 = mul(a, t1); mul(t2, b) }}");
     Ok(vec![cx.pointwise(&text, a.dtype(), &[&a, &b])?])
+}
+
+/// Attention whose scores and shares a graph may change.
+pub fn flex_attention(cx: &mut Cx) -> Made {
+    let (q, k, v) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
+    for value in [&q, &k, &v] {
+        must_be(value.rank() == 4 && value.dtype().is_float(), "it takes [batch, heads, sequence, numbers]", value)?;
+    }
+    let (dtype, many, few) = (q.dtype(), q.size(1)?, k.size(1)?);
+    must_be(few > 0 && many.is_multiple_of(few) && v.size(1)? == few, &format!("its heads divide {many}"), &k)?;
+    let scale = cx.attrs.float("scale")?.unwrap_or(usual_scale(q.size(3)?));
+    let precision = match cx.attrs.int_or("softmax_precision", 0)? {
+        0 if dtype == Dtype::F64 => dtype,
+        0 => Dtype::F32,
+        number => crate::tensors::dtype(i32::try_from(number).unwrap_or(0))?,
+    };
+    must_be(precision.is_float(), "the softmax is computed in floats", &q)?;
+    let text = format!("{{ mul(a, {}:T) }}", number(f64::from(scale.sqrt())));
+    let (q, k) = (cx.pointwise(&text, dtype, &[&q])?, cx.pointwise(&text, dtype, &[&k])?);
+    let repeated = |cx: &mut Cx, x: &Value| -> Result<Value, Fault> {
+        let shape = |each: usize| {
+            let mut shape = x.shape().to_vec();
+            shape.splice(1..2, [Dim::from(few), Dim::from(each)]);
+            shape
+        };
+        let apart = cx.reshape(x, shape(1))?;
+        let apart = cx.expand(&apart, &shape(many / few))?;
+        let mut whole = x.shape().to_vec();
+        whole[1] = Dim::from(many);
+        cx.reshape(&apart, whole)
+    };
+    let (k, v) = (repeated(cx, &k)?, repeated(cx, &v)?);
+    let k = cx.transpose(&k, &[0, 1, 3, 2])?;
+    let scores = cx.dot(&q, &k)?;
+    let scores = cx.cast(&scores, precision)?;
+    let Some(scores) = changed(cx, "score_mod", scores)? else { return Ok(Vec::new()) };
+    let shares = cx.add(Op::Softmax { axis: 3, log: false, prologue: Body::identity() }, &[&scores])?;
+    let Some(shares) = changed(cx, "prob_mod", shares)? else { return Ok(Vec::new()) };
+    let values = cx.cast(&v, precision)?;
+    let made = cx.dot(&shares, &values)?;
+    Ok(vec![cx.cast(&made, v.dtype())?])
+}
+
+/// `value` through the graph of that name, if there is one; nothing when the graph has failed and told why.
+fn changed(cx: &mut Cx, name: &str, value: Value) -> Result<Option<Value>, Fault> {
+    let Some(graph) = cx.attrs.graph(name)? else { return Ok(Some(value)) };
+    let scope = cx.scope;
+    let made = cx.importer.inline(graph, scope, std::slice::from_ref(&value))?;
+    match made.as_slice() {
+        [] => Ok(None),
+        [one] => {
+            must_be(one.shape() == value.shape(), &format!("{name} keeps the shape {}", value.ty), one)?;
+            cx.cast(one, value.dtype()).map(Some)
+        }
+        _ => Err(Fault::invalid(format!("{name} has {} results, and may have one", made.len()))),
+    }
 }

@@ -19,7 +19,7 @@ fn holds(cx: &mut Cx, condition: &Value) -> Option<bool> {
 
 /// `a` where the condition holds, else `b`. Fault: they differ in type.
 fn either(cx: &mut Cx, condition: &Value, a: &Value, b: &Value) -> Result<Value, Fault> {
-    if a.ty != b.ty {
+    if a.ty != b.ty || a.items.is_some() || b.items.is_some() {
         let text = format!("a value is {} or {}, depending on data, which is not supported", a.ty, b.ty);
         return Err(Fault::unsupported(text));
     }
@@ -47,7 +47,12 @@ pub fn branch(cx: &mut Cx) -> Made {
     if let Some(holds) = holds(cx, &condition) {
         return cx.importer.inline(if holds { yes } else { no }, scope, &[]);
     }
+    let before = cx.fallible;
     let (yes, no) = (cx.importer.inline(yes, scope, &[])?, cx.importer.inline(no, scope, &[])?);
+    if cx.fallible > before {
+        // an index that is out of range where the branch is not taken is no mistake
+        return Err(cx.must_be_known(&condition, "the condition of branches that read at indices"));
+    }
     // a branch that failed has told why
     yes.iter().zip(&no).map(|(a, b)| either(cx, &condition, a, b)).collect()
 }
@@ -57,6 +62,9 @@ fn stacked(cx: &mut Cx, parts: &[Value], at: i64) -> Result<Value, Fault> {
     let Some(first) = parts.first() else {
         return Err(Fault::unsupported("a loop that never runs has no elements to stack"));
     };
+    if parts.iter().any(|part| part.items.is_some()) {
+        return Err(Fault::unsupported("a loop does not stack sequences"));
+    }
     let at = axis(at, first.rank() + 1)?;
     let mut rows = Vec::with_capacity(parts.len());
     for part in parts {
@@ -157,6 +165,7 @@ pub fn scan(cx: &mut Cx) -> Made {
         let batch = values[0].size(0)?;
         let mut results: Vec<Vec<Value>> = vec![Vec::new(); body.output.len()];
         for i in 0..batch {
+            cx.importer.turn()?;
             let mut own = Vec::with_capacity(values.len());
             for value in &values {
                 let row = cx.part(value, 0, Dim::from(i), one())?;

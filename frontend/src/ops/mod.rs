@@ -4,6 +4,7 @@
 
 pub mod attention;
 pub mod constant;
+pub mod contrib;
 pub mod control;
 pub mod conv;
 pub mod einsum;
@@ -13,12 +14,14 @@ pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod pointwise;
+pub mod qlinear;
 pub mod quant;
 pub mod recurrent;
 pub mod reduce;
 pub mod resize;
 pub mod sample;
 pub mod scatter;
+pub mod sequence;
 pub mod shape;
 pub mod signal;
 pub mod window;
@@ -64,6 +67,11 @@ const fn op(name: &'static str, since: i64, inputs: (usize, usize), function: fn
 
 const fn outputs(row: Row, outputs: usize) -> Row {
     Row { outputs, ..row }
+}
+
+/// An operator of ONNX Runtime.
+const fn ms(name: &'static str, inputs: (usize, usize), outputs: usize, function: fn(&mut Cx) -> Made) -> Row {
+    Row { name, domain: "com.microsoft", since: 1, inputs, outputs, how: How::Function(function) }
 }
 
 /// The row of an operator.
@@ -226,6 +234,7 @@ pub static TABLE: &[Row] = &[
     op("RotaryEmbedding", 23, (3, 4), attention::rotary_embedding),
     op("SwiGLU", 28, (2, 2), attention::swiglu),
     op("TensorScatter", 24, (2, 3), attention::tensor_scatter),
+    Row { domain: "ai.onnx.preview", ..op("FlexAttention", 1, (3, 3), attention::flex_attention) },
     // steps
     outputs(op("CausalConvWithState", 27, (2, 4), recurrent::causal_conv), 2),
     outputs(op("GRU", 1, (3, 6), recurrent::gru), 2),
@@ -268,6 +277,50 @@ pub static TABLE: &[Row] = &[
     outputs(op("If", 1, (1, 1), control::branch), ANY),
     outputs(op("Loop", 1, (2, ANY), control::repeat), ANY),
     outputs(op("Scan", 8, (1, ANY), control::scan), ANY),
+    // sequences and optionals
+    op("ConcatFromSequence", 11, (1, 1), sequence::concat),
+    op("Optional", 15, (0, 1), sequence::optional),
+    op("OptionalGetElement", 15, (1, 1), sequence::element),
+    op("OptionalHasElement", 15, (0, 1), sequence::has_element),
+    op("SequenceAt", 11, (2, 2), sequence::at),
+    op("SequenceConstruct", 11, (1, ANY), sequence::construct),
+    op("SequenceEmpty", 11, (0, 0), sequence::empty),
+    op("SequenceErase", 11, (1, 2), sequence::erase),
+    op("SequenceInsert", 11, (2, 3), sequence::insert),
+    op("SequenceLength", 11, (1, 1), sequence::length),
+    op("SplitToSequence", 11, (1, 2), sequence::split),
+    // ONNX Runtime's domain
+    ms("BiasGelu", (2, 2), 1, contrib::gelu),
+    ms("DequantizeLinear", (2, 3), 1, quant::dequantize),
+    ms("DynamicQuantizeMatMul", (3, 5), 1, qlinear::dynamic_matmul),
+    ms("EmbedLayerNormalization", (7, 9), 3, contrib::embed_layer_norm),
+    ms("FastGelu", (1, 2), 1, contrib::fast_gelu),
+    ms("FusedConv", (2, 4), 1, contrib::fused_conv),
+    ms("FusedMatMul", (2, 2), 1, contrib::fused_matmul),
+    ms("GatherBlockQuantized", (3, 4), 1, qlinear::gather_blocks),
+    ms("Gelu", (1, 1), 1, contrib::gelu),
+    ms("GroupQueryAttention", (6, ANY), 3, contrib::group_query_attention),
+    ms("Inverse", (1, 1), 1, contrib::inverse),
+    ms("MatMulIntegerToFloat", (4, 7), 1, qlinear::matmul_to_float),
+    ms("MatMulNBits", (3, 6), 1, qlinear::matmul_bits),
+    ms("MoE", (5, ANY), 1, contrib::experts),
+    ms("MultiHeadAttention", (1, 8), 3, contrib::multi_head_attention),
+    ms("NhwcMaxPool", (1, 1), 1, qlinear::nhwc_max),
+    ms("QAttention", (5, 9), 1, qlinear::attention),
+    ms("QGemm", (6, 9), 1, qlinear::gemm),
+    ms("QLinearAdd", (7, 8), 1, qlinear::add),
+    ms("QLinearAveragePool", (4, 5), 1, qlinear::average),
+    ms("QLinearConcat", (5, ANY), 1, qlinear::concat),
+    ms("QLinearGlobalAveragePool", (4, 5), 1, qlinear::global_average),
+    ms("QLinearLeakyRelu", (4, 5), 1, qlinear::leaky_relu),
+    ms("QLinearMul", (7, 8), 1, qlinear::mul),
+    ms("QLinearSigmoid", (4, 5), 1, qlinear::sigmoid),
+    ms("QLinearSoftmax", (4, 5), 1, qlinear::softmax),
+    ms("QuantizeLinear", (2, 3), 1, quant::quantize),
+    ms("QuickGelu", (1, 1), 1, contrib::quick_gelu),
+    ms("RotaryEmbedding", (4, 4), 1, contrib::rotary_embedding),
+    ms("SkipLayerNormalization", (3, 5), 4, contrib::skip_layer_norm),
+    ms("SkipSimplifiedLayerNormalization", (3, 4), 4, contrib::skip_rms_norm),
 ];
 
 #[cfg(test)]

@@ -179,11 +179,30 @@ pub fn prelu(cx: &mut Cx) -> Made {
     Ok(vec![made])
 }
 
-/// Fault: a conversion to an 8-bit float that is to overflow instead of saturating.
-fn saturates(cx: &Cx, to: Dtype) -> Result<(), Fault> {
+/// A conversion that overflows instead of saturating, where the type is an 8-bit float and the node says so: beyond
+/// the largest number lies infinity, or else NaN.
+fn overflowing(cx: &mut Cx, value: &Value, to: Dtype) -> Result<Option<Value>, Fault> {
     cx.attrs.ignore(&["round_mode"]);
-    let overflows = !cx.attrs.flag("saturate", true)? && to.is_float() && to.bytes() == 1;
-    if overflows { Err(Fault::unsupported(format!("a cast to {} without saturation is not supported", to.name()))) } else { Ok(()) }
+    let saturates = cx.attrs.flag("saturate", true)?;
+    // the first magnitude that is rounded up beyond the largest, whether it is itself, and the bits of what is there
+    let (bound, itself, bits) = match to {
+        Dtype::F8E4M3 => ("464.0", false, [0x7f, 0xff]),
+        Dtype::F8E4M3Z => ("248.0", true, [0x80, 0x80]),
+        Dtype::F8E5M2 => ("61440.0", true, [0x7c, 0xfc]),
+        Dtype::F8E5M2Z => ("61440.0", true, [0x80, 0x80]),
+        _ => return Ok(None),
+    };
+    let wide = if value.dtype() == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+    if saturates || !value.dtype().is_float() {
+        return Ok(None);
+    }
+    let (name, to, compare) = (wide.name(), to.name(), if itself { "ge" } else { "gt" });
+    let text = format!(
+        "{{ t0 = cast.{name}(a); t1 = abs(t0); t2 = {compare}(t1, {bound}:T); t3 = lt(t0, 0.0:T); \
+         t4 = select(t3, {}:u8, {}:u8); t5 = cast.{to}(a); t6 = bits.u8(t5); t7 = select(t2, t4, t6); bits.{to}(t7) }}",
+        bits[1], bits[0]
+    );
+    cx.pointwise(&text, wide, &[value]).map(Some)
 }
 
 /// The attribute `to` as a type; before opset 6 it is a word.
@@ -202,13 +221,17 @@ fn target(cx: &Cx) -> Result<Dtype, Fault> {
 
 pub fn cast(cx: &mut Cx) -> Made {
     let (value, to) = (cx.input(0)?, target(cx)?);
-    saturates(cx, to)?;
+    if let Some(made) = overflowing(cx, &value, to)? {
+        return Ok(vec![made]);
+    }
     Ok(vec![cx.cast(&value, to)?])
 }
 
 pub fn cast_like(cx: &mut Cx) -> Made {
     let (value, like) = (cx.input(0)?, cx.input(1)?);
-    saturates(cx, like.dtype())?;
+    if let Some(made) = overflowing(cx, &value, like.dtype())? {
+        return Ok(vec![made]);
+    }
     Ok(vec![cx.cast(&value, like.dtype())?])
 }
 

@@ -11,7 +11,7 @@ use crate::ops::{conv, linear};
 use crate::tensors;
 
 /// Scale or zero point lined up with the operand: one number, one per position along an axis, or one per block.
-fn spread(cx: &mut Cx, x: &Value, list: &Value, at: i64, block: i64) -> Result<Value, Fault> {
+pub fn spread(cx: &mut Cx, x: &Value, list: &Value, at: i64, block: i64) -> Result<Value, Fault> {
     if list.ty.elements() == Some(1) {
         return cx.reshape(list, Vec::new());
     }
@@ -32,7 +32,7 @@ fn spread(cx: &mut Cx, x: &Value, list: &Value, at: i64, block: i64) -> Result<V
 }
 
 /// Fault: a scale, where it is known, that is not a positive number.
-fn is_scale(cx: &mut Cx, scale: &Value, what: &str) -> Result<(), Fault> {
+pub fn is_scale(cx: &mut Cx, scale: &Value, what: &str) -> Result<(), Fault> {
     must_be(scale.dtype().is_float(), &format!("{what} is a float"), scale)?;
     if let Some(known) = cx.known(scale)
         && let Some(odd) = known.to_f64s().into_iter().find(|s| !(s.is_finite() && *s > 0.0))
@@ -104,10 +104,12 @@ pub fn dequantize(cx: &mut Cx) -> Made {
 }
 
 /// `round(x / scale) + zero_point`, held inside the type's range. Scale and zero point are lined up already.
-fn quantized(cx: &mut Cx, x: &Value, scale: &Value, zero: Option<&Value>, to: Dtype) -> Result<Value, Fault> {
+pub fn quantized(cx: &mut Cx, x: &Value, scale: &Value, zero: Option<&Value>, to: Dtype) -> Result<Value, Fault> {
     let wide = if x.dtype() == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
     let (name, to_name) = (wide.name(), to.name());
-    let mut terms = vec![format!("cast.{name}(a)"), format!("cast.{name}(b)"), "div(t0, t1)".into(), "round(t2)".into()];
+    // what is quantized to floats is rounded by the conversion alone
+    let whole = if to.is_float() { "max(t2, t2)" } else { "round(t2)" };
+    let mut terms = vec![format!("cast.{name}(a)"), format!("cast.{name}(b)"), "div(t0, t1)".into(), whole.into()];
     let mut operands = vec![x, scale];
     if let Some(zero) = zero {
         terms.push(format!("cast.{name}(c)"));
@@ -139,11 +141,8 @@ pub fn quantize(cx: &mut Cx) -> Made {
         (None, 0) => Dtype::U8,
         (_, number) => tensors::dtype(i32::try_from(number).unwrap_or(0))?,
     };
-    if to.is_float() && is_quantized(to) {
-        return Err(Fault::unsupported(format!("quantizing to {} is not supported", to.name())));
-    }
     if !is_quantized(to) {
-        return Err(Fault::invalid(format!("the zero point is an integer, not {}", to.name())));
+        return Err(Fault::invalid(format!("the zero point is an integer or a float of 8 bits, not {}", to.name())));
     }
     let zero = zero_point(cx, &x, &scale, zero, to, at, block)?;
     let scale = spread(cx, &x, &scale, at, block)?;
@@ -168,7 +167,7 @@ pub fn dynamic(cx: &mut Cx) -> Made {
 }
 
 /// `x - zero_point` as i32; the zero point is lined up already.
-fn centered(cx: &mut Cx, x: &Value, zero: Option<Value>) -> Result<Value, Fault> {
+pub fn centered(cx: &mut Cx, x: &Value, zero: Option<Value>) -> Result<Value, Fault> {
     must_be(x.dtype().is_int() && x.dtype().bytes() == 1, "it takes 8-bit integers", x)?;
     let wide = cx.cast(x, Dtype::I32)?;
     let Some(zero) = zero else { return Ok(wide) };
@@ -178,7 +177,7 @@ fn centered(cx: &mut Cx, x: &Value, zero: Option<Value>) -> Result<Value, Fault>
 }
 
 /// A list per row as a column; one number as it is.
-fn per_row(cx: &mut Cx, list: Option<Value>) -> Result<Option<Value>, Fault> {
+pub fn per_row(cx: &mut Cx, list: Option<Value>) -> Result<Option<Value>, Fault> {
     match list {
         Some(list) if list.rank() == 1 && list.ty.elements() != Some(1) => {
             let shape = vec![list.shape()[0].clone(), one()];
@@ -218,7 +217,7 @@ pub fn conv_integer(cx: &mut Cx) -> Made {
 }
 
 /// `acc * x_scale * w_scale / y_scale` quantized again. The scales are lined up with `acc`.
-fn requantized(cx: &mut Cx, acc: &Value, scales: [&Value; 3], zero: &Value) -> Result<Value, Fault> {
+pub fn requantized(cx: &mut Cx, acc: &Value, scales: [&Value; 3], zero: &Value) -> Result<Value, Fault> {
     let [x, w, y] = scales;
     let to = zero.dtype().name();
     let text = format!(

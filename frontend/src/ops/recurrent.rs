@@ -9,7 +9,7 @@ use crate::cx::{Cx, Made, must_be, one, zero};
 use crate::ops::attention;
 
 /// Steps that one layer is written out for.
-const STEPS: usize = 8192;
+const STEPS: usize = 2048;
 
 /// What one direction of a layer is made of.
 struct Layer {
@@ -47,6 +47,9 @@ fn function(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Result<String,
         _ => return Err(Fault::invalid(format!("there is no activation {name:?}"))),
     })
 }
+
+/// The new state and cell from a layer, the inputs' share of a step, the old state and the old cell.
+type Step<'s> = dyn Fn(&mut Cx, &Layer, &Value, &Value, Option<&Value>) -> Result<(Value, Option<Value>), Fault> + 's;
 
 /// A recurrent layer as its node describes it.
 struct Recurrent {
@@ -175,12 +178,7 @@ impl Recurrent {
     }
 
     /// Runs every layer. `step` gives the new state from the inputs' share and the old state.
-    fn run(
-        &self,
-        cx: &mut Cx,
-        joined: bool,
-        step: &dyn Fn(&mut Cx, &Layer, &Value, &Value, Option<&Value>) -> Result<(Value, Option<Value>), Fault>,
-    ) -> Made {
+    fn run(&self, cx: &mut Cx, joined: bool, step: &Step) -> Made {
         let (mut columns, mut last_h, mut last_c) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &self.layers {
             let bias = match &layer.biases {

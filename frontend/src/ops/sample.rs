@@ -30,9 +30,8 @@ enum Border {
 }
 
 /// `x`, a float, mirrored at `low` and `high` until it is between them.
-fn reflected(low: f64, high: f64, dtype: Dtype) -> String {
+fn reflected(low: f64, high: f64) -> String {
     let (low, high, range) = (number(low), number(high), number(high - low));
-    let _ = dtype;
     format!(
         "t0 = lt(a, {low}:T); t1 = sub({low}:T, a); t2 = sub(a, {high}:T); t3 = select(t0, t1, t2); t4 = div(t3, {range}:T); \
          t5 = trunc(t4); t6 = mul(t5, {range}:T); t7 = sub(t3, t6); t8 = div(t5, 2.0:T); t9 = trunc(t8); t10 = mul(t9, 2.0:T); \
@@ -61,7 +60,7 @@ fn taps(cx: &mut Cx, places: &Value, extent: usize, filter: Filter, border: Bord
             );
             cx.pointwise(&text, dtype, &[&places])?
         }
-        Border::Reflection => cx.pointwise(&format!("{{ {} max(t18, t18) }}", reflected(low, high, dtype)), dtype, &[&places])?,
+        Border::Reflection => cx.pointwise(&format!("{{ {} max(t18, t18) }}", reflected(low, high)), dtype, &[&places])?,
     };
     let count = match filter {
         Filter::Nearest => {
@@ -105,7 +104,7 @@ fn tap(
     let at = cx.pointwise(&format!("{{ add(a, {}:T) }}", number(shift as f64)), dtype, &[base])?;
     let at = match border {
         Border::Reflection => {
-            let text = format!("{{ {} trunc(t18) }}", reflected(ends.0, ends.1, dtype));
+            let text = format!("{{ {} trunc(t18) }}", reflected(ends.0, ends.1));
             cx.pointwise(&text, dtype, &[&at])?
         }
         Border::Zeros | Border::Edge => at,
@@ -243,7 +242,7 @@ pub fn affine_grid(cx: &mut Cx) -> Made {
     must_be(fits && theta.dtype().is_float(), &format!("the maps are [batch, {axes}, {}]", axes + 1), &theta)?;
     let spatial = &size[2..];
     let area = spatial.iter().fold(1i64, |n, v| n.saturating_mul(*v));
-    if area.saturating_mul(axes as i64 + 1) as u64 > cx.limits.dense / 8 {
+    if area > 1 << 22 {
         return Err(Fault::limit(format!("a grid for {size:?} is too large")));
     }
     let mut bytes = Vec::new();

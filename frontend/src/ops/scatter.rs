@@ -131,7 +131,7 @@ pub fn col2im(cx: &mut Cx) -> Made {
     let product = |list: &mut dyn Iterator<Item = i64>| list.fold(1i64, |n, v| n.saturating_mul(v));
     let (kernel, blocks) = (product(&mut block.iter().copied()), product(&mut frames.iter().map(|f| f.1)));
     let all = kernel.saturating_mul(blocks);
-    if all as u64 > cx.limits.dense / 8 {
+    if all > 1 << 24 {
         return Err(Fault::limit(format!("the blocks have {all} places")));
     }
     let fits = x.rank() == 3 && x.shape()[2] == Dim::from(blocks) && x.size(1)? as i64 % kernel == 0;

@@ -6,6 +6,9 @@ use ir::{Dim, Dtype, Fault, Tensor};
 use crate::build::Value;
 use crate::cx::{Cx, Made, axis, must_be, one, zero};
 
+/// Elements that a constant made here may have.
+const LARGEST: usize = 1 << 24;
+
 /// A window function over `a`, the position, and `b`, the period.
 fn window(cx: &mut Cx, text: &str) -> Made {
     let Some(size) = cx.int_input(0)? else { return Err(Fault::invalid("it has no size")) };
@@ -46,7 +49,7 @@ struct Transform {
 
 /// `weight(row, column) * cos` and `sin` of their angle, as two matrices.
 fn waves(cx: &mut Cx, dtype: Dtype, shape: [usize; 2], length: usize, weight: &dyn Fn(usize) -> f64) -> Result<[Value; 2], Fault> {
-    const LARGEST: usize = 1 << 24;
+    const LARGEST: usize = 1 << 22;
     if shape[0].saturating_mul(shape[1]) > LARGEST {
         return Err(Fault::unsupported(format!("transforms of {length} samples are not supported")));
     }
@@ -166,6 +169,9 @@ pub fn stft(cx: &mut Cx) -> Made {
         return Err(Fault::invalid(format!("{samples} samples have no frames of {length} in steps of {step}")));
     }
     let frames = (samples - length) / step as usize + 1;
+    if frames.saturating_mul(length) > LARGEST {
+        return Err(Fault::limit(format!("{frames} frames of {length} samples are too many")));
+    }
     let places: Vec<i64> = (0..frames).flat_map(|f| (0..length).map(move |i| (f * step as usize + i) as i64)).collect();
     let places = cx.constant(Tensor::i64s(&[frames, length], &places));
     let mut made = cx.gather(&signal, &places, 1)?;
@@ -191,7 +197,7 @@ pub fn mel_weights(cx: &mut Cx) -> Made {
         return Err(Fault::invalid(format!("{mels} mel bins of {length} samples from {lower} to {upper} Hz at {rate} Hz do not exist")));
     }
     let (mels, bins) = (mels as usize, length as usize / 2 + 1);
-    if (mels * bins) as u64 > cx.limits.dense / 8 {
+    if mels * bins > LARGEST {
         return Err(Fault::limit(format!("the matrix has {bins} x {mels} elements")));
     }
     let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();

@@ -242,6 +242,15 @@ impl Body {
         bind(&inner.result, &placed)
     }
 
+    /// The body without a `bits` at its end, and the type that this gave: what it stores are the same bytes, also where
+    /// a float of that type would not keep them (the sign of a NaN).
+    pub fn before_bits(&self) -> Option<(Body, Dtype)> {
+        let Arg::Term(last) = self.result else { return None };
+        let term = &self.terms[last as usize];
+        let ScalarOp::Bits(to) = term.op else { return None };
+        Some((Body { result: term.args[0], ..self.clone() }, to))
+    }
+
     /// Drops terms that the result does not need, renumbering the rest.
     pub fn without_dead(&self) -> Body {
         let mut live = vec![false; self.terms.len()];

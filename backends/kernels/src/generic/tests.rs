@@ -280,9 +280,9 @@ fn sorts_are_stable_and_know_nan() {
     for (descending, want) in [(false, [7, 2, 4, 0, 3, 6, 1, 5]), (true, [1, 5, 6, 0, 3, 2, 4, 7])] {
         let text = format!("%x: f32[8] = input \"x\" %y = sort %x {{axis=0, descending={descending}}}");
         let graph = ir::graph::text::parse(&format!("graph {{ {text} return %y \"y\" }}"), &|_| None).expect("it is right");
-        let seen = ir::graph::eval::eval(&graph, &[x.clone()]).expect("it can be evaluated").remove(0);
+        let seen = ir::graph::eval::eval(&graph, std::slice::from_ref(&x)).expect("it can be evaluated").remove(0);
         assert_eq!(seen.to_i64s(), want);
-        check_on(&text, &graph, &[x.clone()], 0.0, lower, false, &mut Random(5));
+        check_on(&text, &graph, std::slice::from_ref(&x), 0.0, lower, false, &mut Random(5));
     }
 }
 

@@ -49,6 +49,13 @@ fn finish_lanes(lanes: Lanes, dtype: Dtype, shape: &[usize], epilogue: &Body, ex
 
 fn apply(body: &Body, operands: Vec<Operand>, shape: &[usize]) -> Tensor {
     let dtypes: Vec<Dtype> = operands.iter().map(|o| o.dtype).collect();
+    if let Some((inner, to)) = body.before_bits()
+        && to.is_float()
+        && to.bytes() == 1
+        && inner.result_type(&dtypes) == Ok(Dtype::U8)
+    {
+        return apply(&inner, operands, shape).bitcast(to);
+    }
     let mut routine = Routine::new(body, &dtypes).expect("the body was verified");
     let mut feeds: Vec<Feed> = operands.into_iter().map(|o| Feed::new(o, shape)).collect();
     let (total, dtype) = (shape.iter().product::<usize>(), routine.dtype());
