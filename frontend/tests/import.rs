@@ -352,3 +352,52 @@ fn rounding_up_keeps_one_window_that_is_larger_than_the_axis() {
     assert_eq!(pool("MaxPool", &[2], &["2", "1", "1"], &[3.0, 4.0], &[2, 1, 1]), (vec![2, 1, 1], vec![3.0, 4.0]));
     assert_eq!(pool("AveragePool", &[3], &["1", "1", "2"], &[3.0, 5.0], &[1, 1, 2]), (vec![1, 1, 1], vec![4.0]));
 }
+
+#[test]
+fn loops_are_unrolled_and_have_a_budget() {
+    let body = |count: &str| {
+        let inputs =
+            vec![value("i", onnx_protobuf::tensor_proto::DataType::INT64 as i32, &[]), value("go", BOOL, &[]), value("s", FLOAT, &["2"])];
+        let nodes = vec![node("Identity", &["go"], &["on"], vec![]), node("Add", &["s", "x"], &["t"], vec![])];
+        let outputs = vec![value("on", BOOL, &[]), value("t", FLOAT, &["2"]), value("t", FLOAT, &["2"])];
+        let turns = node("Loop", &[count, "", "x"], &["last", "y"], vec![graph_attribute("body", graph(inputs, nodes, outputs))]);
+        model(13, graph(x(&["2"]), vec![turns], y(&["3", "2"]))).constants(vec![ints_tensor(
+            count,
+            &[],
+            &[if count == "few" { 3 } else { 1 << 40 }],
+        )])
+    };
+    let made = body("few").run(&[Tensor::f32s(&[2], &[1.0, -2.0])]).remove(0);
+    assert_eq!(made.to_f32s(), [2.0, -4.0, 3.0, -6.0, 4.0, -8.0]);
+    let options = Options { limits: frontend::Limits { nodes: 500, ..Default::default() }, ..Options::default() };
+    let faults = body("many").faults(&options);
+    assert!(faults.starts_with("Limit"), "{faults}");
+}
+
+#[test]
+fn branches_that_read_at_indices_must_be_known() {
+    let then = graph(vec![], vec![node("Gather", &["x", "at"], &["r"], vec![])], vec![value("r", FLOAT, &[])]);
+    let other = graph(vec![], vec![node("ReduceSum", &["x"], &["r"], vec![int("keepdims", 0)])], vec![value("r", FLOAT, &[])]);
+    let branch = node("If", &["c"], &["y"], vec![graph_attribute("then_branch", then), graph_attribute("else_branch", other)]);
+    let int64 = onnx_protobuf::tensor_proto::DataType::INT64 as i32;
+    let inputs = vec![value("x", FLOAT, &["2"]), value("c", BOOL, &[]), value("at", int64, &[])];
+    let faults = model(13, graph(inputs, vec![branch], y(&[]))).faults(&Options::default());
+    assert!(faults.starts_with("Unsupported If") && faults.contains("--bind c=FILE.npy"), "{faults}");
+}
+
+#[test]
+fn sequences_exist_while_importing_only() {
+    let at = |name: &str, i: i64| ints_tensor(name, &[], &[i]);
+    let nodes = vec![
+        node("SplitToSequence", &["x", "two"], &["s"], vec![]),
+        node("SequenceErase", &["s", "one"], &["t"], vec![]),
+        node("SequenceInsert", &["t", "x", "back"], &["u"], vec![]),
+        node("ConcatFromSequence", &["u"], &["y"], vec![int("axis", 0)]),
+    ];
+    let constants = vec![at("two", 2), at("one", 1), at("back", -1)];
+    let made = model(13, graph(x(&["6"]), nodes, y(&["10"]))).constants(constants).run(&[counted(&[6])]).remove(0);
+    assert_eq!(made.to_f32s(), [0.0, 1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 4.0, 5.0]);
+    let nodes = vec![node("SequenceConstruct", &["x"], &["s"], vec![]), node("Neg", &["s"], &["y"], vec![])];
+    let faults = model(13, graph(x(&["6"]), nodes, y(&["6"]))).faults(&Options::default());
+    assert!(faults.starts_with("Unsupported Neg") && faults.contains("a sequence"), "{faults}");
+}

@@ -9,7 +9,7 @@ use tests::suite::{self, Case, Verdict};
 use tests::{house, suite::oracle};
 
 /// Right answers per tier, of 688, 230, 359 and 143 cases, at every stage.
-const RIGHT: [usize; 4] = [684, 142, 201, 21];
+const RIGHT: [usize; 4] = [684, 207, 335, 92];
 
 /// Cases whose answers are known to be others, with the reason.
 const KNOWN: &[(&str, &str)] = &[
