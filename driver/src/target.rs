@@ -131,7 +131,12 @@ const AARCH64: &[Level] = &[
         &arm64::facts::ARMV8_DOTPROD,
         arm64::stubs::cpu::DOTPROD,
     ),
-    level("armv8+i8mm", "smmla (Cortex-X2 and A710 2021, Apple M2 2022)", &arm64::facts::ARMV8_I8MM, arm64::stubs::cpu::I8MM),
+    level(
+        "armv8+i8mm",
+        "armv8+dotprod and smmla (Cortex-X2 and A710 2021, Apple M2 2022)",
+        &arm64::facts::ARMV8_I8MM,
+        arm64::stubs::cpu::DOTPROD | arm64::stubs::cpu::I8MM,
+    ),
 ];
 const WASM: &[Level] = &[
     level("simd128", "fixed-width SIMD (Chrome 91, Firefox 89, Safari 16.4, Node 16)", &wasm::facts::SIMD128, 0),
