@@ -79,10 +79,25 @@ struct Norm<'a> {
 }
 
 impl<'a> Norm<'a> {
+    /// The first element of each row; across, in all lanes.
+    fn firsts(&self, tile: Tile, pool: &mut Pool, w: &mut Writer) -> Result<Vec<V>, Pressure> {
+        let (nest, lanes) = (self.sweep.nest, self.facts.lanes());
+        let one = |v: usize| {
+            let to = pool.take().ok_or(Pressure)?;
+            if self.sweep.across {
+                w.push(Stmt::Splat { to, at: nest.at(X, &[]) });
+            } else {
+                let valid = if v + 1 == tile.vectors { tile.last } else { lanes as u8 };
+                nest.load(w, to, X, &[(nest.lane(), (v * lanes) as i64)], valid);
+            }
+            Ok(to)
+        };
+        (0..tile.vectors).map(one).collect()
+    }
+
     fn tile(&self, tile: Tile, mut pool: Pool, w: &mut Writer) -> Result<(), Pressure> {
         let (nest, facts, sweep) = (self.sweep.nest, self.facts, &self.sweep);
-        let share = (1.0 / sweep.length() as f32).to_bits();
-        let whole = facts.lanes();
+        let count = Operand::Bits((sweep.length() as f32).to_bits());
         let load = |w: &mut Writer, visit: &sweep::Visit, pool: &mut Pool| {
             let to = pool.take().ok_or(Pressure)?;
             nest.load(w, to, X, &visit.at, visit.lanes);
@@ -90,20 +105,24 @@ impl<'a> Norm<'a> {
         };
         let mut means = Vec::new();
         if self.center {
+            // the mean of what is beyond the first element: rows of one value are centred to zeros, whatever rounds
+            let firsts = self.firsts(tile, &mut pool, w)?;
             means = sweep.sum(w, tile, &mut pool, &mut |w, pool, sums, walk| {
                 walk(w, &mut |w, visit| {
-                    let acc = sums[visit.slot];
-                    let x = if facts.menu.memory_operand && visit.lanes as usize == whole && nest.contiguous(X) {
-                        Operand::Memory(nest.at(X, &visit.at))
-                    } else {
-                        Operand::V(load(w, visit, &mut pool.clone())?)
-                    };
-                    w.binary(Binary::Add, acc, acc, x);
+                    let mut pool = pool.clone();
+                    let d = load(w, visit, &mut pool)?;
+                    w.binary(Binary::Sub, d, d, Operand::V(firsts[visit.vector]));
+                    if let (true, Some(mask)) = (visit.tail, self.mask) {
+                        sweep.trim(w, d, mask, false, &mut pool)?;
+                    }
+                    w.binary(Binary::Add, sums[visit.slot], sums[visit.slot], Operand::V(d));
                     Ok(())
                 })
             })?;
-            for &mean in &means {
-                w.binary(Binary::Mul, mean, mean, Operand::Bits(share));
+            for (&mean, first) in means.iter().zip(firsts) {
+                w.binary(Binary::Div, mean, mean, count);
+                w.binary(Binary::Add, mean, mean, Operand::V(first));
+                pool.give(first);
             }
         }
         let scales = sweep.sum(w, tile, &mut pool, &mut |w, pool, squares, walk| {
@@ -122,7 +141,7 @@ impl<'a> Norm<'a> {
         })?;
         for &scale in &scales {
             let one = pool.take().ok_or(Pressure)?;
-            w.binary(Binary::Mul, scale, scale, Operand::Bits(share));
+            w.binary(Binary::Div, scale, scale, count);
             w.binary(Binary::Add, scale, scale, Operand::Bits(self.epsilon.to_bits()));
             w.push(Stmt::Unary { op: Unary::Sqrt, to: scale, a: scale });
             w.push(Stmt::Set { to: one, bits: 1.0_f32.to_bits() });

@@ -134,6 +134,16 @@ fn bodies_too_wide_for_the_registers() {
 }
 
 #[test]
+fn rows_of_one_value_are_centred_to_zeros() {
+    for columns in [2, 3, 6, 12, 48, 96] {
+        let mut m = model();
+        let x = m.feed(Tensor::f32s(&[2, columns], &vec![800.13; 2 * columns]));
+        let y = m.add(norm(&[1], true, "{ a }"), &[x]);
+        m.check(&[y]);
+    }
+}
+
+#[test]
 fn wide_epilogues_behind_every_operator() {
     for c in [3, 16, 40] {
         let mut m = model();
