@@ -280,9 +280,11 @@ impl Nest {
 
     /// Whether one kernel reaches it: pointers and loops in registers, neighbours within displacements.
     pub fn fits(&self, facts: &Facts) -> bool {
-        let near = |s: &Stream| s.steps.iter().all(|step| step.abs() < 1 << 26);
+        let lane = self.lane();
+        let near = |s: &Stream| s.steps.iter().all(|step| step.abs() < 1 << 26) && s.steps[lane].abs() < 1 << 22;
+        let side_by_side = self.lines.iter().all(|&(_, base)| base.abs() < 1 << 29);
         let registers = self.leaders.len() + self.counts.len() + 2;
-        self.leaders.len() <= MOST_POINTERS && registers <= facts.generals as usize && self.streams.iter().all(near)
+        self.leaders.len() <= MOST_POINTERS && registers <= facts.generals as usize && side_by_side && self.streams.iter().all(near)
     }
 
     /// The innermost axis.

@@ -67,6 +67,11 @@ impl Writer {
     }
 }
 
+/// Whether a displacement of so many bytes, and a few vectors more, fits an address.
+pub fn near(bytes: i64) -> bool {
+    bytes.unsigned_abs() < (1 << 31) - (1 << 16)
+}
+
 /// `p + offset`.
 pub fn at(p: P, offset: i64) -> At {
     At { p, offset: i32::try_from(offset).expect("displacements fit 32 bits") }

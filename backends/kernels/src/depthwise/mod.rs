@@ -9,7 +9,7 @@ use crate::build::{BufferId, Builder, Home, Pointer};
 use crate::conv::Window;
 use crate::dot::{self, Extra};
 use crate::place::Place;
-use crate::tile::{Writer, arg, kernel};
+use crate::tile::{Writer, arg, kernel, near};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::tile::P;
@@ -99,7 +99,7 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
 }
 
 impl<'a> Plan<'a> {
-    /// `None` when the epilogue is wider than all registers.
+    /// `None` when the epilogue is wider than all registers, or elements are farther apart than an address reaches.
     fn new(job: &Job, image: &Place, window: &Window, extras: &'a [Extra], epilogue: &Body, facts: &'a Facts) -> Option<Plan<'a>> {
         let spatial = window.kernel.len();
         let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, spatial + 2)).collect();
@@ -148,6 +148,9 @@ impl<'a> Plan<'a> {
             most: 0,
             scratch: None,
         };
+        if !plan.reaches() {
+            return None;
+        }
         let widest = match plan.most_columns() {
             0 => {
                 plan.products = Taps::Each;
@@ -168,6 +171,15 @@ impl<'a> Plan<'a> {
         };
         plan.most = most.min(plan.out.1);
         Some(plan)
+    }
+
+    /// Whether every displacement in a tile fits an address.
+    fn reaches(&self) -> bool {
+        let times = |step: i64, count: usize| step.saturating_abs().saturating_mul(count as i64);
+        let window = times(self.tap.0, self.kernel.0).saturating_add(times(self.tap.1, self.kernel.1));
+        let extras = self.extra_step.iter().all(|s| near(times(s.1, tile::MOST)));
+        let image = near(window.saturating_add(times(self.x_step.1, tile::MOST)));
+        image && near(times(self.c_step.1, tile::MOST)) && near(self.group_bytes()) && extras
     }
 
     fn taps(&self) -> usize {

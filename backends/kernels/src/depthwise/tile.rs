@@ -9,7 +9,13 @@ use crate::tile::{Pool, Writer, at};
 use ir::kernel::tile::{Operand, Stmt, V};
 
 /// Output columns in one tile at most.
-const MOST: usize = 14;
+pub(super) const MOST: usize = 14;
+
+/// Taps that are written out for a tile; a larger window is a loop.
+const MOST_TAPS: usize = 50;
+
+/// Taps in a turn of that loop.
+const TURN: usize = 4;
 
 fn take(pool: &mut Pool) -> Result<V, Pressure> {
     pool.take().ok_or(Pressure)
@@ -145,9 +151,9 @@ impl Plan<'_> {
         let in_memory = self.facts.menu.memory_operand && valid == self.lanes;
         let element = if in_memory { None } else { Some(take(pool)?) };
         let weight = if weights.is_empty() { Some(take(pool)?) } else { None };
-        for ky in 0..self.kernel.0 {
-            for kx in 0..self.kernel.1 {
-                let t = ky * self.kernel.1 + kx;
+        let mut taps = |w: &mut Writer, lines: usize, wide: usize| {
+            for (ky, kx) in (0..lines).flat_map(|ky| (0..wide).map(move |kx| (ky, kx))) {
+                let t = ky * wide + kx;
                 let tap = match weight {
                     Some(to) => {
                         w.push(Stmt::Load { to, at: at(W, self.vector(t)), lanes: self.lanes as u8 });
@@ -166,11 +172,36 @@ impl Plan<'_> {
                     }
                 }
             }
+        };
+        let (lines, wide) = self.kernel;
+        if self.taps() <= MOST_TAPS {
+            taps(w, lines, wide);
+        } else {
+            self.in_turns(&mut taps, w);
         }
         for v in element.into_iter().chain(weight) {
             pool.give(v);
         }
         Ok(())
+    }
+
+    /// Loops over the taps of a large window: `taps` writes those of so many lines and columns. Pointers end where
+    /// they began.
+    fn in_turns(&self, taps: &mut dyn FnMut(&mut Writer, usize, usize), w: &mut Writer) {
+        let (lines, wide) = self.kernel;
+        let (turns, rest) = (wide / TURN, wide % TURN);
+        w.repeat(lines, |w| {
+            w.repeat(turns, |w| {
+                taps(w, 1, TURN);
+                w.advance(X, TURN as i64 * self.tap.1);
+                w.advance(W, self.vector(TURN));
+            });
+            taps(w, 1, rest);
+            w.advance(X, self.tap.0 - (turns * TURN) as i64 * self.tap.1);
+            w.advance(W, self.vector(rest));
+        });
+        w.advance(X, -(lines as i64) * self.tap.0);
+        w.advance(W, -self.vector(self.taps()));
     }
 
     /// One line of the window, `down` bytes below its first: each element once, loaded before the one ahead of it
@@ -236,6 +267,9 @@ impl Plan<'_> {
     pub(super) fn fits(&self, columns: usize) -> bool {
         let mut pool = Pool::new(self.facts);
         let weights: Vec<V> = if self.resident { (0..self.taps()).filter_map(|_| pool.take()).collect() } else { Vec::new() };
-        self.tile(columns, self.lanes, &weights, pool, &mut Writer::new()).is_ok()
+        // a partial vector takes a register for what a whole one reads as an operand
+        let partial = self.channels % self.lanes;
+        let tries = |valid: usize| self.tile(columns, valid, &weights, pool.clone(), &mut Writer::new()).is_ok();
+        tries(self.lanes) && (partial == 0 || tries(partial))
     }
 }

@@ -6,7 +6,7 @@ use super::panels::{Panel, pack, panels};
 use super::{Extra, Level, Product, Right, start_from_bias};
 use crate::Job;
 use crate::build::{Builder, Home, Pointer};
-use crate::tile::{Writer, arg, kernel};
+use crate::tile::{Writer, arg, kernel, near};
 use ir::Dtype;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::P;
@@ -43,7 +43,7 @@ pub(super) const B: P = P(1);
 pub(super) const C: P = P(2);
 
 /// Chooses tiles, packs B, writes the kernel and the call. `false` when it has more operands than a kernel takes,
-/// or an epilogue wider than all registers.
+/// an epilogue wider than all registers, or rows farther apart than an address reaches.
 pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     let memory = product.extras.iter().filter(|e| matches!(e, Extra::Memory { .. })).count();
     if memory > 2 {
@@ -54,6 +54,9 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
         return columns_to_memory(product, builder);
+    }
+    if !emit.reaches() {
+        return false;
     }
     let Some(behind) = emit.choose_behind() else { return false };
     emit.behind = behind;
@@ -183,6 +186,22 @@ fn plan<'a>(product: &'a Product, facts: &'a Facts, packing: &Facts) -> Emit<'a>
 }
 
 impl Emit<'_> {
+    /// Whether every displacement in a tile fits an address.
+    fn reaches(&self) -> bool {
+        let (shape, product) = (self.shape, self.product);
+        let steps = 4 * self.turn().max(8) as i64;
+        let rows = |pick: &dyn Fn(&Level) -> i64| {
+            let along = |level: &Level, count: usize| pick(level).saturating_abs().saturating_mul(count as i64);
+            along(&product.y, shape.y).saturating_add(along(&product.x, shape.x))
+        };
+        let width = self.pitch.unwrap_or((self.panels.iter().map(|p| p.width).max().unwrap_or(0) * 4) as i64);
+        let behind = if self.columns.is_empty() { 0 } else { (self.depth + self.columns.len()) as i64 };
+        let left = rows(&|l| l.a).saturating_add(product.run.a.saturating_abs().saturating_mul(steps));
+        let right = width.saturating_abs().saturating_mul(behind.max(steps));
+        let extras = (0..product.extras.len()).all(|i| near(rows(&|l| l.extra[i])));
+        near(left) && near(right) && near(rows(&|l| l.c)) && extras
+    }
+
     /// Whether a panel stays in L2 over all rows, or the rows stay over all panels; few rows wait less for weights
     /// that come from beyond L2 when each panel is fetched ahead, which is decided here too.
     fn panels_outside(&mut self, memory: usize) -> bool {

@@ -37,19 +37,22 @@ impl Emit<'_> {
         let shape = self.shape;
         let width = shape.vectors * self.lanes;
         let tile =
-            Tile { emit: self, x_rows: shape.x, rows: shape.rows(), vectors: shape.vectors, last_lanes: self.lanes, panel_width: width };
+            |last_lanes| Tile { emit: self, x_rows: shape.x, rows: shape.rows(), vectors: shape.vectors, last_lanes, panel_width: width };
+        // a partial vector takes a register for what a whole one reads as an operand
+        let partial = self.product.n % self.lanes;
+        let each = |tries: &dyn Fn(Tile) -> bool| tries(tile(self.lanes)) && (partial == 0 || tries(tile(partial)));
         let long = is_long(&self.body, shape.rows() * shape.vectors);
-        let in_registers = || {
+        let in_registers = |tile: Tile| {
             let mut pool = Pool::new(self.facts);
             let mut take = || pool.take().expect("the tile was chosen to fit");
             let sums: Vec<Vec<V>> = (0..tile.rows).map(|_| (0..tile.vectors).map(|_| take()).collect()).collect();
             tile.in_registers(&sums, pool, &mut Writer::new()).is_ok()
         };
-        let in_rows = || tile.in_rows(&Pool::new(self.facts), &mut Writer::new()).is_ok();
+        let in_rows = |tile: Tile| tile.in_rows(&Pool::new(self.facts), &mut Writer::new()).is_ok();
         match () {
-            _ if long && in_rows() => Some(Behind::Scratch),
-            _ if in_registers() => Some(Behind::Registers),
-            _ if in_rows() => Some(Behind::Scratch),
+            _ if long && each(&in_rows) => Some(Behind::Scratch),
+            _ if each(&in_registers) => Some(Behind::Registers),
+            _ if each(&in_rows) => Some(Behind::Scratch),
             _ => None,
         }
     }
