@@ -17,12 +17,15 @@ const KNOWN: &[(&str, &str)] = &[
     ("test_dft_inverse_opset19", "where zero is exact, the expected values hold what an f32 transform left of its roundings"),
 ];
 
+/// What came of each case, with its tier, by name.
+type Verdicts = BTreeMap<String, (u64, Verdict)>;
+
 fn cases(test: &str) -> Option<Vec<Case>> {
     Some(suite::read(&house::shared("conformance/suite", test)?))
 }
 
 /// Counts by tier; fails on what is wrong or unclear, and on fewer right answers than there were.
-fn judge(stage: &str, verdicts: &BTreeMap<String, (u64, Verdict)>) {
+fn judge(stage: &str, verdicts: &Verdicts) {
     let mut bad = Vec::new();
     let mut known = Vec::new();
     for (name, (_, verdict)) in verdicts {
@@ -73,7 +76,7 @@ fn the_passes_keep_it_right() {
 #[test]
 fn every_machine_is_right() {
     let Some(cases) = cases("conformance of the machines") else { return };
-    let mut first: Option<(&str, BTreeMap<String, (u64, Verdict)>)> = None;
+    let mut first: Option<(&str, Verdicts)> = None;
     for place in house::places("conformance of the machines") {
         let verdicts = suite::run(&cases, &place.options("model"), &|graph, options, inputs| {
             let built = machine::build(graph, options, None, &())?;
@@ -85,7 +88,7 @@ fn every_machine_is_right() {
         match &first {
             None => first = Some((place.level.name, verdicts)),
             Some((other, wanted)) => {
-                let right = |v: &BTreeMap<String, (u64, Verdict)>, name: &String| v[name].1 == Verdict::Right;
+                let right = |v: &Verdicts, name: &String| v[name].1 == Verdict::Right;
                 let differ: Vec<&String> = wanted.keys().filter(|name| right(wanted, name) != right(&verdicts, name)).collect();
                 println!("conformance, {} against {other}: {} cases differ", place.level.name, differ.len());
                 assert!(differ.is_empty(), "{} and {other} differ in {differ:?}", place.level.name);
