@@ -64,10 +64,10 @@ fn commands_in_the_pages_run() {
     if house::here("commands in the pages").is_none() {
         return;
     }
-    for page in ["README.md", "docs/cli.md"] {
+    for page in ["README.md", "docs/cli.md", "docs/machines.md"] {
         let folder = folder();
         let commands = commands(page);
-        assert!(commands.len() > 5, "{page}: {commands:?}");
+        assert!(commands.len() > 3, "{page}: {commands:?}");
         for line in commands {
             // what a synopsis leaves open
             let line = match line.as_str() {
@@ -79,6 +79,10 @@ fn commands_in_the_pages_run() {
                 }
                 _ => line,
             };
+            let runner = if line.contains("qemu-aarch64") { Some("qemu-aarch64") } else { line.contains("verify").then_some("node") };
+            if line.contains("--target") && !runner.is_none_or(|tool| have(tool, "commands in the pages")) {
+                continue;
+            }
             println!("{page}: {line}");
             shell(&folder.path, &line);
         }
