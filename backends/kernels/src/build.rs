@@ -4,6 +4,7 @@
 use crate::arena;
 use crate::place::Place;
 use crate::reach;
+use crate::tasks::{Cut, Tasks};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use ir::program::{Address, Call, Packed, Part, Port, Program, Step};
 use ir::tensor::Tensor;
@@ -70,6 +71,8 @@ pub struct Builder<'a> {
     pub facts: &'a Facts,
     /// The level whose layout of weights is used.
     pub packing: &'a Facts,
+    /// Work that is cut into calls of one step.
+    pub tasks: Tasks,
     pub buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
     known: HashMap<Kernel, usize>,
@@ -86,6 +89,7 @@ impl<'a> Builder<'a> {
         Builder {
             facts,
             packing: facts,
+            tasks: Tasks::default(),
             buffers: Vec::new(),
             kernels: Vec::new(),
             known: HashMap::new(),
@@ -139,21 +143,46 @@ impl<'a> Builder<'a> {
         self.kernels.len() - 1
     }
 
-    /// A step of one call.
-    pub fn call(&mut self, kernel: Kernel, args: &[Pointer], macs: u64) {
-        self.step(vec![(kernel, args.to_vec())], macs);
+    /// A step that is cut into pieces: what `kernel` makes of a size, on the arguments of the whole, moved by what
+    /// `moved` says of where a piece starts. `None` from a kernel leaves nothing behind.
+    pub fn cut(
+        &mut self,
+        cut: Cut,
+        args: &[Pointer],
+        moved: &dyn Fn(usize) -> Vec<i64>,
+        kernel: &mut dyn FnMut(usize) -> Option<Kernel>,
+        macs: u64,
+    ) -> Option<()> {
+        let mut calls: Vec<(usize, Kernel, Vec<Vec<Pointer>>)> = Vec::new();
+        for (start, size) in cut.each() {
+            let by = moved(start);
+            let list = args.iter().zip(by).map(|(p, by)| Pointer { offset: p.offset + by, ..*p }).collect();
+            match calls.iter_mut().find(|c| c.0 == size) {
+                Some(call) => call.2.push(list),
+                None => calls.push((size, kernel(size)?, vec![list])),
+            }
+        }
+        self.step(calls.into_iter().map(|(_, kernel, lists)| (kernel, lists)).collect(), macs);
+        Some(())
     }
 
-    /// A step of independent calls.
-    pub fn step(&mut self, calls: Vec<(Kernel, Vec<Pointer>)>, macs: u64) {
-        for (kernel, args) in &calls {
+    /// A step of one call.
+    pub fn call(&mut self, kernel: Kernel, args: &[Pointer], macs: u64) {
+        self.step(vec![(kernel, vec![args.to_vec()])], macs);
+    }
+
+    /// A step of independent calls: kernels, each on several lists of arguments.
+    pub fn step(&mut self, calls: Vec<(Kernel, Vec<Vec<Pointer>>)>, macs: u64) {
+        for (kernel, args) in calls.iter().flat_map(|(kernel, lists)| lists.iter().map(move |args| (kernel, args))) {
             for (pointer, arg) in args.iter().zip(&kernel.args) {
                 if arg.access != ir::kernel::Access::Read {
                     self.fill_halo(pointer.buffer);
                 }
             }
         }
-        let calls = calls.into_iter().map(|(kernel, args)| DraftCall { kernel: self.kernel(kernel), args }).collect();
+        let numbered: Vec<(usize, Vec<Vec<Pointer>>)> = calls.into_iter().map(|(kernel, lists)| (self.kernel(kernel), lists)).collect();
+        let calls =
+            numbered.into_iter().flat_map(|(kernel, lists)| lists.into_iter().map(move |args| DraftCall { kernel, args })).collect();
         self.steps.push(DraftStep { calls, what: self.what.clone(), names: self.names.clone(), macs });
     }
 

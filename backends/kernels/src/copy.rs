@@ -10,7 +10,7 @@ mod tests;
 use crate::build::{Builder, Halo, Home};
 use crate::generic;
 use crate::place::{Place, dense_strides};
-use crate::{Job, Where};
+use crate::{Job, Where, tasks};
 use ir::graph::op::Op;
 use ir::kernel::{Facts, Kernel};
 use ir::scalar::Literal;
@@ -22,19 +22,41 @@ pub fn copy(builder: &mut Builder, dtype: Dtype, shape: &[usize], from: &Place, 
     if shape.contains(&0) || from.same(to, shape) {
         return;
     }
-    let kernel = copy_kernel(builder.facts, dtype.bytes(), shape, &from.strides, &to.strides);
-    builder.call(kernel, &[Job::pointer(from, dtype), Job::pointer(to, dtype)], 0);
+    let (facts, width) = (builder.facts, dtype.bytes());
+    let (mut shape, from_steps, to_steps) = sorted(shape, &from.strides, &to.strides);
+    let args = [Job::pointer(from, dtype), Job::pointer(to, dtype)];
+    let most = builder.tasks.worth(0, (2 * width * shape.iter().product::<usize>()) as u64);
+    let outermost = shape.first().copied().unwrap_or(1);
+    let step = |steps: &[i64]| steps.first().copied().unwrap_or(0);
+    // what lies within one step of the outermost axis is nobody else's
+    let span: i64 = shape.iter().zip(&to_steps).skip(1).map(|(&n, s)| (n as i64 - 1) * s.abs()).sum();
+    let unit = if shape.len() == 1 { 512 } else { 1 };
+    let cut = tasks::cut(outermost, unit, most, |_| span < step(&to_steps).abs());
+    let moved = |start: usize| [&from_steps, &to_steps].map(|s| step(s) * (start * width) as i64).to_vec();
+    let mut kernel = |size: usize| {
+        if let Some(first) = shape.first_mut() {
+            *first = size;
+        }
+        Some(copy_kernel(facts, width, &shape, &from_steps, &to_steps))
+    };
+    builder.cut(cut, &args, &moved, &mut kernel, 0).expect("copies always have a kernel");
 }
 
-/// Copies elements of `width` bytes, strides in elements. Arguments: from, to.
-fn copy_kernel(facts: &Facts, width: usize, shape: &[usize], from: &[i64], to: &[i64]) -> Kernel {
+/// The axes of a copy in the order of the destination, joined.
+fn sorted(shape: &[usize], from: &[i64], to: &[i64]) -> (Vec<usize>, Vec<i64>, Vec<i64>) {
     // the order of axes is free: the destination's innermost goes last
     let mut axes: Vec<usize> = (0..shape.len()).collect();
     axes.sort_by_key(|&i| -to[i].abs());
     let pick = |strides: &[i64]| axes.iter().map(|&i| strides[i]).collect::<Vec<i64>>();
     let sorted: Vec<usize> = axes.iter().map(|&i| shape[i]).collect();
-    let (shape, walks) = generic::coalesce(&sorted, &[&pick(from), &pick(to)]);
-    lanes::copy(facts, width, &shape, &walks[0], &walks[1]).unwrap_or_else(|| generic::copy_kernel(width, &shape, &walks[0], &walks[1]))
+    let (shape, mut walks) = generic::coalesce(&sorted, &[&pick(from), &pick(to)]);
+    let to = walks.pop().expect("there are two");
+    (shape, walks.pop().expect("there are two"), to)
+}
+
+/// Copies elements of `width` bytes over sorted axes, strides in elements. Arguments: from, to.
+fn copy_kernel(facts: &Facts, width: usize, shape: &[usize], from: &[i64], to: &[i64]) -> Kernel {
+    lanes::copy(facts, width, shape, from, to).unwrap_or_else(|| generic::copy_kernel(width, shape, from, to))
 }
 
 /// A box of a buffer: offset, extents and strides, in elements.

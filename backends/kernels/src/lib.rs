@@ -23,6 +23,7 @@ pub mod reduce;
 pub mod resize;
 pub mod softmax;
 pub mod sweep;
+pub mod tasks;
 pub mod tile;
 pub mod window;
 
@@ -32,6 +33,7 @@ use ir::kernel::Facts;
 use ir::program::{Port, Program};
 use ir::{Dtype, Fault, Graph, NodeId, Tensor};
 use place::{Place, Places, shape_of};
+use tasks::Tasks;
 
 /// An operand as a kernel generator sees it.
 #[derive(Clone, Debug)]
@@ -90,6 +92,11 @@ pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
 /// The same with the weights of products laid out as for `packing`, a level of the same machine whose vectors are at
 /// least as wide: levels that are lowered like one of them share these bytes.
 pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts) -> Result<Program, Vec<Fault>> {
+    lower_in_tasks(graph, facts, packing, Tasks::default())
+}
+
+/// The same with steps cut into calls as `tasks` says.
+pub fn lower_in_tasks(graph: &Graph, facts: &Facts, packing: &Facts, tasks: Tasks) -> Result<Program, Vec<Fault>> {
     let order = graph.order();
     let mut faults: Vec<Fault> = order.iter().filter(|&&id| graph.ty(id).fixed().is_none()).map(|&id| unbound(graph, id)).collect();
     if !faults.is_empty() {
@@ -97,6 +104,7 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts) -> Result<Progr
     }
     let mut builder = Builder::new(facts);
     builder.packing = packing;
+    builder.tasks = tasks;
     let mut places = Places::new(graph, &order, &mut builder);
     for &id in &order {
         builder.what = graph.op(id).mnemonic().into();

@@ -5,11 +5,12 @@
 use crate::body::{Param, Pressure, is_vector};
 use crate::build::{BufferId, Builder, Home, Pointer};
 use crate::place::{Place, dense_strides};
+use crate::tasks::{self, Cut};
 use crate::tile::{Pool, Writer, arg, at, kernel};
 use crate::{Source, Where, math};
 use ir::Dtype;
 use ir::kernel::tile::{At, P, Stmt, V};
-use ir::kernel::{Access, Facts};
+use ir::kernel::{Access, Arg, Facts};
 use ir::program::{Packed, Part};
 use ir::scalar::{self, Body, Literal};
 use ir::tensor::Tensor;
@@ -383,7 +384,44 @@ impl Nest {
 
     /// Lays out constants and calls the kernel.
     pub fn call(&self, name: impl Into<String>, w: Writer, builder: &mut Builder, macs: u64) {
-        let (mut args, mut pointers) = (Vec::new(), Vec::new());
+        let pointers = self.pointers(builder);
+        builder.call(kernel(name, self.args(), w), &pointers, macs);
+    }
+
+    /// The same in calls that run at once, where the work is worth it: `steps` for each element, and what `write` makes of
+    /// the nest with fewer turns of a loop that is not worked along. `None` if it makes nothing of one.
+    pub fn cut(&self, name: &str, steps: usize, builder: &mut Builder, write: &mut dyn FnMut(&Nest) -> Option<Writer>) -> Option<()> {
+        let elements: u64 = self.counts.iter().map(|&n| n as u64).product();
+        let most = builder.tasks.worth(elements * steps as u64 / 8, elements * 4 * self.streams.len() as u64);
+        let lane = self.lane();
+        // a piece of a row is of whole turns, but for the last
+        let unit = |axis: usize| if axis == lane { 8 * builder.facts.lanes() } else { 1 };
+        let free = (0..self.counts.len()).filter(|&i| !self.along[i]);
+        let cuts = free.map(|i| (i, tasks::cut(self.counts[i], unit(i), most, |_| true)));
+        // the outermost of the best
+        let best = cuts.rev().max_by_key(|(_, cut)| cut.rank());
+        let (axis, cut) = best.unwrap_or((lane, Cut::whole(self.counts[lane])));
+        let piece = |size: usize| {
+            let mut piece = self.clone();
+            piece.counts[axis] = size;
+            piece
+        };
+        let moved = |start: usize| self.leaders.iter().map(|&l| self.streams[l].steps[axis] * start as i64).collect();
+        let mut made = Vec::new();
+        for (_, size) in cut.each() {
+            if !made.iter().any(|(s, _)| *s == size) {
+                let piece = piece(size);
+                made.push((size, kernel(name, piece.args(), write(&piece)?)));
+            }
+        }
+        let pointers = self.pointers(builder);
+        let mut kernel = |size: usize| made.iter().find(|(s, _)| *s == size).map(|(_, kernel)| kernel.clone());
+        builder.cut(cut, &pointers, &moved, &mut kernel, 0)
+    }
+
+    /// What each pointer reaches.
+    fn args(&self) -> Vec<Arg> {
+        let mut args = Vec::new();
         for (line, &leader) in self.leaders.iter().enumerate() {
             let mine = || self.streams.iter().zip(&self.lines).filter(move |(_, l)| l.0 == line);
             let (mut low, mut high, mut access) = (0, 0, Access::Read);
@@ -395,6 +433,15 @@ impl Nest {
                 }
             }
             args.push(arg(self.streams[leader].name, access, low, high));
+        }
+        args
+    }
+
+    /// Where each pointer starts; constants are laid out for it.
+    fn pointers(&self, builder: &mut Builder) -> Vec<Pointer> {
+        let mut pointers = Vec::new();
+        for (line, &leader) in self.leaders.iter().enumerate() {
+            let mine = || self.streams.iter().zip(&self.lines).filter(move |(_, l)| l.0 == line);
             pointers.push(match &self.streams[leader].origin {
                 Origin::Memory { buffer, offset } => Pointer { buffer: *buffer, offset: *offset },
                 Origin::Scratch(bytes) => Pointer { buffer: builder.buffer("strip", Home::Scratch, *bytes), offset: 0 },
@@ -413,7 +460,7 @@ impl Nest {
                 }
             });
         }
-        builder.call(kernel(name, args, w), &pointers, macs);
+        pointers
     }
 }
 

@@ -56,15 +56,15 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         return false;
     }
     let mask = masked.then_some(2 + extras);
-    let norm = Norm { sweep: Sweep::new(&nest, facts), facts, epsilon: epsilon.0 as f32, center: *center, after, extras, mask, strip };
-    let mut w = Writer::new();
-    let mut done = Ok(());
-    norm.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(norm.tile(tile, pool.clone(), w)));
-    if done.is_err() {
-        return false;
-    }
-    nest.call("norm", w, builder, 0);
-    true
+    let mut write = |nest: &Nest| {
+        let sweep = Sweep::new(nest, facts);
+        let norm = Norm { sweep, facts, epsilon: epsilon.0 as f32, center: *center, after: after.clone(), extras, mask, strip };
+        let mut w = Writer::new();
+        let mut done = Ok(());
+        norm.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(norm.tile(tile, pool.clone(), w)));
+        done.ok().map(|()| w)
+    };
+    nest.cut("norm", 8 + after.terms(), builder, &mut write).is_some()
 }
 
 struct Norm<'a> {

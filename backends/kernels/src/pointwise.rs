@@ -44,13 +44,12 @@ fn one(job: &Job, body: &Body, builder: &mut Builder) -> bool {
     if !nest.fits(facts) {
         return false;
     }
-    let map = Map { nest: &nest, facts, pieces: &pieces, operands, strip };
-    let mut w = Writer::new();
-    if around(facts, &pool, &mut w, &mut |constants, pool, w| map.write(constants, pool, w)).is_err() {
-        return false;
-    }
-    nest.call("map", w, builder, 0);
-    true
+    let mut write = |nest: &Nest| {
+        let map = Map { nest, facts, pieces: &pieces, operands, strip };
+        let mut w = Writer::new();
+        around(facts, &pool, &mut w, &mut |constants, pool, w| map.write(constants, pool, w)).ok().map(|()| w)
+    };
+    nest.cut("map", pieces.terms(), builder, &mut write).is_some()
 }
 
 /// As two maps, if there is a term that takes enough operands away from the rest.

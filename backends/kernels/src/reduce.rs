@@ -79,16 +79,16 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     if !nest.fits(facts) {
         return false;
     }
-    let reduce = Reduce { sweep: Sweep::new(&nest, facts), facts, op, start, plain, before, after, extras, mask, strip };
-    let mut w = Writer::new();
-    let mut done = Ok(());
     let (vectors, slots) = if facts.vectors > 16 { (4, 8) } else { (4, 4) };
-    reduce.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(reduce.tile(tile, pool.clone(), w)));
-    if done.is_err() {
-        return false;
-    }
-    nest.call(format!("reduce_{}", kind.word()), w, builder, 0);
-    true
+    let mut write = |nest: &Nest| {
+        let (before, after) = (before.clone(), after.clone());
+        let reduce = Reduce { sweep: Sweep::new(nest, facts), facts, op, start, plain, before, after, extras, mask, strip };
+        let mut w = Writer::new();
+        let mut done = Ok(());
+        reduce.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(reduce.tile(tile, pool.clone(), w)));
+        done.ok().map(|()| w)
+    };
+    nest.cut(&format!("reduce_{}", kind.word()), 1 + before.terms(), builder, &mut write).is_some()
 }
 
 /// `epilogue(a * factor, …)`.

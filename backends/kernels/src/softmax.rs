@@ -65,15 +65,16 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         return false;
     }
     let from = if prologue.is_identity() { X } else { OUT };
-    let softmax = Softmax { sweep: Sweep::new(&nest, facts), facts, log: *log, before, exp, ln, from, strip };
-    let mut w = Writer::new();
-    let mut done = Ok(());
-    softmax.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(softmax.tile(tile, pool.clone(), w)));
-    if done.is_err() {
-        return false;
-    }
-    nest.call(if *log { "log_softmax" } else { "softmax" }, w, builder, 0);
-    true
+    let mut write = |nest: &Nest| {
+        let (before, exp, ln) = (before.clone(), exp.clone(), ln.clone());
+        let softmax = Softmax { sweep: Sweep::new(nest, facts), facts, log: *log, before, exp, ln, from, strip };
+        let mut w = Writer::new();
+        let mut done = Ok(());
+        softmax.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(softmax.tile(tile, pool.clone(), w)));
+        done.ok().map(|()| w)
+    };
+    let steps = 8 + before.terms() + exp.terms();
+    nest.cut(if *log { "log_softmax" } else { "softmax" }, steps, builder, &mut write).is_some()
 }
 
 struct Softmax<'a> {

@@ -92,6 +92,24 @@ fn a_chain_shares_its_halo() {
 }
 
 #[test]
+fn every_axis_may_be_cut() {
+    // rows, few rows and many columns, heads side by side, groups, lines, a batch
+    let mut m = model();
+    let (x, few, heads) = (m.input(&[60, 9]), m.input(&[2, 9]), m.input(&[3, 4, 9]));
+    let (w, wide, v) = (m.constant(1, &[9, 20]), m.constant(2, &[9, 300]), m.input(&[3, 9, 8]));
+    let (b, r) = (m.constant(3, &[300]), m.input(&[2, 300]));
+    let y = m.add(dot("{ a }"), &[x, w]);
+    let z = m.add(dot("{ t0 = add(a, b); add(t0, c) }"), &[few, wide, b, r]);
+    let h = m.add(dot("{ a }"), &[heads, v]);
+    let side = m.add(Op::Transpose { perm: vec![1, 0, 2] }, &[h]);
+    let image = m.input(&[2, 6, 5, 8]);
+    let (g, d) = (m.constant(4, &[3, 3, 2, 12]), m.constant(5, &[3, 3, 1, 8]));
+    let c = m.add(conv(1, 1, 1, 4, "{ max(a, 0.0) }"), &[image, g]);
+    let e = m.add(conv(1, 1, 1, 8, "{ a }"), &[image, d]);
+    m.check(&[y, z, side, c, e]);
+}
+
+#[test]
 fn concatenation_is_a_place() {
     let mut m = model();
     let x = m.input(&[1, 4, 4, 8]);

@@ -123,3 +123,16 @@ fn wide_machines_fill_their_registers() {
         assert!(products >= least, "{products} products on the machine `{}`", facts.name);
     }
 }
+
+#[test]
+fn large_products_are_cut_into_equal_calls() {
+    // rows; and where there are few, columns
+    for (program, kernels) in [(conv(56, 64, 64, &WIDE), 1), (dot(1, 2048, 1024, &WIDE), 1), (dot(49, 4608, 512, &WIDE), 2)] {
+        let step = program.steps.iter().max_by_key(|s| s.macs).expect("there are steps");
+        let mut used: Vec<usize> = step.calls.iter().map(|c| c.kernel).collect();
+        used.dedup();
+        assert!((7..=16).contains(&step.calls.len()), "{} calls", step.calls.len());
+        assert!(used.len() <= kernels, "{} kernels", used.len());
+    }
+    assert!(dot(64, 32, 64, &WIDE).steps.iter().all(|s| s.calls.len() == 1));
+}

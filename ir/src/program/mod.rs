@@ -1,6 +1,7 @@
 //! Program: kernels, the calls in order, the places of all memory in the arena, and the packed constants.
 //! It is what a backend reads; it names no operator and no machine.
 
+mod overlap;
 pub mod pool;
 pub mod run;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What a program must keep: its kernels are right for the machine, every argument lies in its buffer, what
-//! must not be written is not, and the arena's allocations keep apart.
+//! must not be written is not, the arena's allocations keep apart, and so do calls of a step.
 //!
-//! Not proven here: that calls of a step do not conflict (the oracle watches that), or that memory which is
-//! read was written.
+//! Not proven here: that memory which is read was written.
 
+use super::overlap::conflict;
 use super::{Address, Allocation, Program};
 use crate::kernel::{self, Access, Arg, Facts};
 use std::collections::BTreeMap;
@@ -29,6 +29,14 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
                 if let Some(fault) = argument(program, &alive, arg, address) {
                     faults.push(format!("{place}: `{}` of {}: {fault}", arg.name, kernel.name));
                 }
+            }
+        }
+    }
+    // only kernels that end are followed
+    if faults.is_empty() {
+        for (i, step) in program.steps.iter().enumerate() {
+            if let Some((a, b)) = conflict(program, step, facts) {
+                faults.push(format!("step {i} ({}): calls {a} and {b} touch the same memory, and one writes it", step.what));
             }
         }
     }
@@ -192,5 +200,20 @@ mod tests {
         refused(|p| p.plan[0].bytes = 65, "outside the arena");
         let other = Allocation { name: "other".into(), offset: 8, bytes: 16, first: 1, last: 1 };
         refused(|p| p.plan.push(other.clone()), "\"t\" and \"other\" overlap in the arena from step 1 to 1");
+    }
+
+    #[test]
+    fn calls_of_a_step_keep_apart() {
+        let together = |p: &mut Program| {
+            let second = p.steps.pop().expect("there are two").calls;
+            p.steps[0].calls.extend(second);
+            p.plan[0].last = 0;
+        };
+        refused(together, "calls 0 and 1 touch the same memory");
+        // every other element each, but from the same one on
+        let mut program = interleaved();
+        program.steps[0].calls[1].args[0] = Address::Output { index: 0, offset: 0 };
+        let faults = verify(&program, &facts()).expect_err("it must be refused");
+        assert!(faults[0].contains("calls 0 and 1 touch the same memory"), "{faults:?}");
     }
 }

@@ -4,12 +4,12 @@
 
 mod tile;
 
-use crate::Job;
 use crate::build::{BufferId, Builder, Home, Pointer};
 use crate::conv::Window;
 use crate::dot::{self, Extra};
 use crate::place::Place;
 use crate::tile::{Writer, arg, kernel, near};
+use crate::{Job, tasks};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::tile::P;
@@ -85,17 +85,21 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
             call.push(Job::pointer(place, *dtype));
         }
     }
-    let mut args = plan.args();
     if plan.scratch.is_some() {
-        let bytes = (plan.most * plan.lanes * 4) as u64;
-        args.push(arg("sums", Access::ReadWrite, 0, bytes as i64));
-        call.push(Pointer { buffer: builder.buffer("sums", Home::Scratch, bytes), offset: 0 });
+        call.push(Pointer { buffer: builder.buffer("sums", Home::Scratch, plan.scratch_bytes() as u64), offset: 0 });
     }
-    let mut w = Writer::new();
-    plan.batches(&mut w);
     let macs = (job.shape.iter().product::<usize>() * plan.taps()) as u64;
-    builder.call(kernel(format!("depthwise_{}x{}", plan.kernel.0, plan.kernel.1), args, w), &call, macs);
-    true
+    let most = builder.tasks.worth(macs, 0);
+    let cuts = [plan.batch, plan.out.0].map(|n| tasks::cut(n, 1, most, |_| true));
+    let by_line = cuts[1].rank() > cuts[0].rank();
+    let moved = |start: usize| plan.moved(by_line, start as i64, call.len());
+    let mut piece = |size: usize| {
+        let piece = if by_line { Plan { out: (size, plan.out.1), ..plan.clone() } } else { Plan { batch: size, ..plan.clone() } };
+        let mut w = Writer::new();
+        piece.batches(&mut w);
+        Some(kernel(format!("depthwise_{}x{}", plan.kernel.0, plan.kernel.1), piece.args(), w))
+    };
+    builder.cut(cuts[usize::from(by_line)], &call, &moved, &mut piece, macs).is_some()
 }
 
 impl<'a> Plan<'a> {
@@ -212,7 +216,7 @@ impl<'a> Plan<'a> {
         builder.constant(Packed { align: 64, parts: vec![Part::Interleave { groups: vectors, parts }] })
     }
 
-    /// What the kernel's arguments reach, scratch aside.
+    /// What the kernel's arguments reach.
     fn args(&self) -> Vec<Arg> {
         let end = |first: i64, down: i64, right: i64| {
             let outer = first * (self.batch as i64 - 1) + down * (self.out.0 as i64 - 1);
@@ -231,7 +235,25 @@ impl<'a> Plan<'a> {
                 args.push(arg("extra", Access::Read, 0, end(extra_batch[i], self.extra_step[i].0, self.extra_step[i].1) - one));
             }
         }
+        if self.scratch.is_some() {
+            args.push(arg("sums", Access::ReadWrite, 0, self.scratch_bytes()));
+        }
         args
+    }
+
+    /// Bytes of scratch for the sums of a tile.
+    fn scratch_bytes(&self) -> i64 {
+        (self.most * self.lanes * 4) as i64
+    }
+
+    /// Bytes that each argument moves in so many lines, or images of the batch. Weights and scratch stay.
+    fn moved(&self, by_line: bool, times: i64, args: usize) -> Vec<i64> {
+        let (x, c, extra) = &self.batch_step;
+        let mut by = if by_line { vec![self.x_step.0, 0, self.c_step.0] } else { vec![*x, 0, *c] };
+        let each = (0..self.extras.len()).filter(|&i| self.pointers[i].is_some());
+        by.extend(each.map(|i| if by_line { self.extra_step[i].0 } else { extra[i] }));
+        by.resize(args, 0);
+        by.iter().map(|step| step * times).collect()
     }
 
     /// Bytes that an operand moves where the channels move by so many.

@@ -6,7 +6,7 @@ use super::panels::{Panel, pack, panels};
 use super::{Extra, Level, Product, Right, start_from_bias};
 use crate::Job;
 use crate::build::{Builder, Home, Pointer};
-use crate::tile::{Writer, arg, kernel, near};
+use crate::tile::{arg, near};
 use ir::Dtype;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::P;
@@ -14,6 +14,7 @@ use ir::kernel::{Access, Arg};
 use ir::scalar::Body;
 
 /// What is known while a product's kernel is written. Pointers: A, B, C, then extras in memory, then scratch for raw sums.
+#[derive(Clone)]
 pub(super) struct Emit<'a> {
     pub product: &'a Product,
     pub facts: &'a Facts,
@@ -60,13 +61,13 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     }
     let Some(behind) = emit.choose_behind() else { return false };
     emit.behind = behind;
-    let (b, b_bytes, matrix_bytes) = match &product.right {
+    let (b, matrix_bytes) = match &product.right {
         Right::Packed { matrices, .. } => {
             let buffer = pack(builder, matrices, &product, &emit.columns, &emit.panels);
             let bytes = builder.buffers[buffer.0].bytes;
-            (Pointer { buffer, offset: 0 }, bytes, bytes as i64 / matrices.len() as i64)
+            (Pointer { buffer, offset: 0 }, bytes as i64 / matrices.len() as i64)
         }
-        Right::InPlace { place, .. } => (Job::pointer(place, Dtype::F32), 0, 0),
+        Right::InPlace { place, .. } => (Job::pointer(place, Dtype::F32), 0),
     };
     let mut batch = product.batch.clone();
     if let Right::Packed { steps, .. } = &product.right {
@@ -74,11 +75,6 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
             level.b = *step as i64 * matrix_bytes;
         }
     }
-    let panels_outside = emit.panels_outside(memory);
-    let mut w = Writer::new();
-    emit.batches(&batch, 0, &mut w, &|w: &mut Writer| emit.grid(panels_outside, w));
-    let name = format!("{}_{}x{}", product.name, emit.shape.rows(), emit.shape.vectors * emit.lanes);
-    let mut args = emit.args(&batch, b_bytes as i64);
     let mut pointers = vec![Job::pointer(&product.a, Dtype::F32), b, Job::pointer(&product.c, Dtype::F32)];
     for extra in &product.extras {
         if let Extra::Memory { place, dtype, .. } = extra {
@@ -86,12 +82,12 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
         }
     }
     if emit.behind != Behind::Registers {
-        let bytes = (emit.shape.rows() * emit.shape.vectors * emit.lanes * 4) as u64;
-        let buffer = builder.buffer("sums", Home::Scratch, bytes);
-        args.push(arg("sums", Access::ReadWrite, 0, bytes as i64));
+        let buffer = builder.buffer("sums", Home::Scratch, emit.scratch_bytes() as u64);
         pointers.push(Pointer { buffer, offset: 0 });
     }
-    builder.call(kernel(name, args, w), &pointers, product.macs);
+    let outside = emit.panels_outside();
+    let pieces = emit.pieces(&batch, emit.cut(&batch, outside, builder.tasks), outside, &pointers);
+    builder.step(pieces, product.macs);
     true
 }
 
@@ -202,26 +198,34 @@ impl Emit<'_> {
         near(left) && near(right) && near(rows(&|l| l.c)) && extras
     }
 
-    /// Whether a panel stays in L2 over all rows, or the rows stay over all panels; few rows wait less for weights
-    /// that come from beyond L2 when each panel is fetched ahead, which is decided here too.
-    fn panels_outside(&mut self, memory: usize) -> bool {
-        let (facts, shape, product) = (self.facts, self.shape, self.product);
+    /// Tiles over all rows.
+    fn turns(&self) -> usize {
         let tiles = |total, most| split(total, most).iter().map(|s| s.0).sum::<usize>();
-        let turns = tiles(product.y.count, shape.y) * tiles(product.x.count, shape.x);
+        tiles(self.product.y.count, self.shape.y) * tiles(self.product.x.count, self.shape.x)
+    }
+
+    /// Whether a panel stays in L2 over all rows, or the rows stay over all panels.
+    fn panels_outside(&self) -> bool {
+        let (facts, product) = (self.facts, self.product);
         let whole = self.depth as u64 * (product.n.div_ceil(self.lanes) * self.lanes) as u64 * 4;
         let rows_bytes = [&product.y, &product.x].map(|l| l.count as u64 * l.a.unsigned_abs()).into_iter().max().unwrap_or(0);
-        let few = turns <= 16 && whole > 2 * facts.caches[0] && rows_bytes <= facts.caches[1] / 2;
-        let outside = whole > facts.caches[1] * 3 / 4 || few;
-        if outside && self.pitch.is_none() && turns > 1 && memory < 2 {
-            let lines = self.turn_with(true) * shape.vectors * facts.vector_bytes as usize / 64;
+        let few = self.turns() <= 16 && whole > 2 * facts.caches[0] && rows_bytes <= facts.caches[1] / 2;
+        whole > facts.caches[1] * 3 / 4 || few
+    }
+
+    /// Few rows wait less for weights that come from beyond L2 when each panel is fetched ahead.
+    pub(super) fn look_ahead(&mut self) {
+        let memory = self.extra_pointer.iter().flatten().count();
+        let turns = self.turns();
+        if self.pitch.is_none() && turns > 1 && memory < 2 {
+            let lines = self.turn_with(true) * self.shape.vectors * self.facts.vector_bytes as usize / 64;
             let pointer = P(self.scratch.0 + u8::from(self.behind != Behind::Registers));
             self.ahead = (lines > 0).then(|| (pointer, lines.div_ceil(turns)));
         }
-        outside
     }
 
-    /// What the kernel's arguments reach, scratch aside.
-    fn args(&self, batch: &[Level], b_bytes: i64) -> Vec<Arg> {
+    /// What the kernel's arguments reach.
+    pub(super) fn args(&self, batch: &[Level]) -> Vec<Arg> {
         let product = self.product;
         let reach = |pick: &dyn Fn(&Level) -> i64| {
             let levels = batch.iter().chain([&product.y, &product.x]);
@@ -229,13 +233,13 @@ impl Emit<'_> {
         };
         let k = range(product.segments.iter().chain([&product.run]).map(|s| (s.count, s.a)));
         let (a, c) = (reach(&|l| l.a), reach(&|l| l.c));
+        let moved = reach(&|l| l.b);
         let b = match self.pitch {
             Some(pitch) => {
-                let moved = reach(&|l| l.b);
                 let rows = range([(self.depth, pitch)].into_iter());
                 (moved.0 + rows.0, moved.1 + rows.1 + product.n as i64 * 4)
             }
-            None => (0, b_bytes),
+            None => (moved.0, moved.1 + self.all_bytes()),
         };
         let mut args = vec![
             arg("a", Access::Read, a.0 + k.0, a.1 + k.1 + 4),
@@ -248,7 +252,15 @@ impl Emit<'_> {
                 args.push(arg("extra", Access::Read, e.0, e.1 + if *contiguous { product.n as i64 * 4 } else { 4 }));
             }
         }
+        if self.behind != Behind::Registers {
+            args.push(arg("sums", Access::ReadWrite, 0, self.scratch_bytes()));
+        }
         args
+    }
+
+    /// Bytes of scratch for the sums of a tile.
+    fn scratch_bytes(&self) -> i64 {
+        (self.shape.rows() * self.shape.vectors * self.lanes * 4) as i64
     }
 }
 

@@ -54,7 +54,7 @@ impl Emit<'_> {
     }
 
     /// Bytes from one panel of B to the next.
-    fn panel_bytes(&self, panel: &Panel) -> i64 {
+    pub(super) fn panel_bytes(&self, panel: &Panel) -> i64 {
         let width = (panel.width * 4) as i64;
         match self.pitch {
             Some(_) => width,
@@ -109,7 +109,7 @@ impl Emit<'_> {
     }
 
     /// Bytes that B moves over all panels.
-    fn all_bytes(&self) -> i64 {
+    pub(super) fn all_bytes(&self) -> i64 {
         self.panels.iter().map(|p| p.count as i64 * self.panel_bytes(p)).sum()
     }
 

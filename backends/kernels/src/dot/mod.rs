@@ -14,6 +14,7 @@ mod epilogue;
 mod extras;
 mod grid;
 mod panels;
+mod parts;
 mod sums;
 
 use crate::build::Builder;
@@ -57,6 +58,7 @@ pub enum Right {
 }
 
 /// A product with everything known but the tiles.
+#[derive(Clone)]
 pub struct Product {
     pub name: String,
     /// Outermost first.

@@ -9,6 +9,7 @@ use ir::kernel::facts::{Menu, MinMax};
 use ir::kernel::{Facts, KernelBody};
 use ir::program::{self, Program};
 use ir::{Dtype, Graph, NodeId, Tensor, Type};
+use kernels::tasks::Tasks;
 
 const PLAIN: Menu = Menu { memory_operand: false, splat_operand: false, lane_operand: false, masks: false };
 
@@ -122,8 +123,12 @@ impl Model {
 
     /// The sound program that computes the outputs, with weights laid out as for `packing`.
     pub fn lower(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts) -> Program {
+        self.lower_in_tasks(outputs, facts, packing, Tasks::default())
+    }
+
+    fn lower_in_tasks(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts, tasks: Tasks) -> Program {
         self.set_outputs(outputs);
-        let program = kernels::lower_like(&self.graph, facts, packing).expect("it lowers");
+        let program = kernels::lower_in_tasks(&self.graph, facts, packing, tasks).expect("it lowers");
         program::verify(&program, facts).unwrap_or_else(|wrong| panic!("on the machine `{}`: {}", facts.name, wrong.join("\n")));
         program
     }
@@ -144,6 +149,19 @@ impl Model {
             for (got, want) in got.iter().zip(&want) {
                 self.compare(got, want, facts.name);
             }
+            self.check_in_tasks(outputs, &facts, &packing, &want);
+        }
+    }
+
+    /// Cut into as many calls as can be, in whatever order they run.
+    fn check_in_tasks(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts, want: &[Tensor]) {
+        let mut program = self.lower_in_tasks(outputs, facts, packing, Tasks { most: 5, steps: 1, bytes: 1 });
+        let forwards = program::run(&program, facts, &self.feeds).expect("no status");
+        program.steps.iter_mut().for_each(|step| step.calls.reverse());
+        let backwards = program::run(&program, facts, &self.feeds).expect("no status");
+        for ((one, other), want) in forwards.iter().zip(&backwards).zip(want) {
+            assert_eq!(one.bytes(), other.bytes(), "the order of calls matters on the machine `{}`", facts.name);
+            self.compare(one, want, facts.name);
         }
     }
 
