@@ -3,8 +3,8 @@
 
 use crate::arena;
 use crate::place::Place;
-use crate::reach;
 use crate::tasks::{Cut, Tasks};
+use crate::{reach, tidy};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use ir::program::{Address, Call, Packed, Part, Port, Program, Step};
 use ir::tensor::Tensor;
@@ -128,7 +128,7 @@ impl<'a> Builder<'a> {
 
     /// The number of a kernel; equal bodies on equal arguments are one.
     pub fn kernel(&mut self, kernel: Kernel) -> usize {
-        let kernel = reach::shorten(kernel, self.facts);
+        let kernel = reach::shorten(tidy::tidy(kernel), self.facts);
         let nameless = Kernel { name: String::new(), ..kernel.clone() };
         if let Some(&at) = self.known.get(&nameless) {
             return at;

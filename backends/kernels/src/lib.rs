@@ -24,6 +24,7 @@ pub mod resize;
 pub mod softmax;
 pub mod sweep;
 pub mod tasks;
+pub mod tidy;
 pub mod tile;
 pub mod window;
 
