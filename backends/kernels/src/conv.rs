@@ -1,6 +1,9 @@
 //! Convolution as a segmented dot: for each output position the window is `kernel height` runs of `kernel width x
 //! channels` contiguous elements, so the dot's tile kernel reads the image in place. Borders are a halo of zeros
-//! around the image: the image's place has one if the planner gave it one, else it is copied into one here.
+//! around the image: the image's place has one if the planner gave it one, else it is copied into one here. Where the
+//! image is inflated, as a transposed convolution does it, it is several plain ones ([`phases`]).
+
+mod phases;
 
 use crate::build::Builder;
 use crate::dot::{self, Extra, Level, Product, Right, Segment};
@@ -11,15 +14,18 @@ use ir::graph::op::Op;
 use ir::tensor::Tensor;
 
 /// Emits the convolution of `job`, if it is one for vectors: f32, constant weights, contiguous channels, one or
-/// two spatial axes, no inflated input.
+/// two spatial axes.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Conv { stride, dilation, inflate, low, high, group, epilogue } = job.op else { return false };
     let spatial = stride.len();
     let (x, w) = (&job.operands[0], &job.operands[1]);
     let Some(weights) = w.constant() else { return false };
     let f32s = x.dtype == Dtype::F32 && w.dtype == Dtype::F32 && job.dtype == Dtype::F32;
-    if !f32s || spatial > 2 || inflate.iter().any(|&i| i != 1) || job.place.strides[spatial + 1] != 1 {
+    if !f32s || spatial > 2 || job.place.strides[spatial + 1] != 1 {
         return false;
+    }
+    if inflate.iter().any(|&i| i != 1) {
+        return phases::lower(job, weights, builder);
     }
     let window = Window { stride, dilation, low, high, kernel: &w.shape[..spatial] };
     let place = image(x.place(builder), job, &window, builder);

@@ -92,6 +92,54 @@ fn a_chain_shares_its_halo() {
 }
 
 #[test]
+fn inflated_images_are_plain_convolutions() {
+    // image, kernel, dilation, inflation, padding, groups
+    for (size, kernel, dilation, inflate, pad, group) in [
+        ([5, 6], [2, 2], 1, 2, 1, 1),
+        ([4, 7], [3, 3], 1, 2, 1, 1),
+        ([4, 5], [4, 4], 1, 2, 2, 1),
+        ([4, 5], [4, 4], 1, 2, 3, 2),
+        ([3, 4], [5, 3], 2, 3, 4, 1),
+        ([6, 4], [3, 3], 1, 2, 2, 6),
+        ([4, 3], [2, 2], 1, 3, 1, 1),
+    ] {
+        let channels = 6;
+        let (per_group, filters) = (channels / group, if group == channels { channels } else { 20 });
+        let op = |epilogue: &str| Op::Conv {
+            stride: vec![1; 2],
+            dilation: vec![dilation; 2],
+            inflate: vec![inflate; 2],
+            low: vec![pad; 2],
+            high: vec![pad + 1; 2],
+            group,
+            epilogue: body(epilogue).expect("the test's body"),
+        };
+        let mut m = model();
+        let x = m.input(&[2, size[0], size[1], channels]);
+        let (w, b) = (m.constant(1, &[kernel[0], kernel[1], per_group, filters]), m.constant(2, &[filters]));
+        let y = m.add(op("{ add(a, b) }"), &[x, w, b]);
+        // operands that move with the results
+        let lines = (size[0] - 1) * inflate + 1 + 2 * pad as usize + 1 - (kernel[0] - 1) * dilation;
+        let column = m.constant(5, &[lines, 1, 1]);
+        let z = m.add(op("{ t0 = add(a, b); t1 = mul(t0, d); add(t1, c) }"), &[x, w, b, y, column]);
+        m.check(&[z]);
+    }
+}
+
+#[test]
+fn transposed_convolutions_are_for_vectors() {
+    let mut m = model();
+    m.mixed = false;
+    let x = m.input(&[1, 5, 5, 16]);
+    let w = m.constant(1, &[2, 2, 16, 8]);
+    let (one, two) = (|| vec![1usize; 2], vec![2; 2]);
+    let op =
+        Op::Conv { stride: one(), dilation: one(), inflate: two, low: vec![1; 2], high: vec![1; 2], group: 1, epilogue: Body::identity() };
+    let y = m.add(op, &[x, w]);
+    m.check(&[y]);
+}
+
+#[test]
 fn every_axis_may_be_cut() {
     // rows, few rows and many columns, heads side by side, groups, lines, a batch
     let mut m = model();
