@@ -22,6 +22,9 @@ const X: P = P(0);
 const W: P = P(1);
 const C: P = P(2);
 
+/// Calls that one depthwise convolution is cut into at most.
+const MOST_PIECES: usize = 8;
+
 /// The constants and loops of one depthwise kernel. Pairs are down and right.
 #[derive(Clone)]
 struct Plan<'a> {
@@ -89,7 +92,8 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
         call.push(Pointer { buffer: builder.buffer("sums", Home::Scratch, plan.scratch_bytes() as u64), offset: 0 });
     }
     let macs = (job.shape.iter().product::<usize>() * plan.taps()) as u64;
-    let most = builder.tasks.worth(macs, 0);
+    // lines at the edge of a piece are read by two of them
+    let most = builder.tasks.worth(macs, 0).min(MOST_PIECES);
     let cuts = [plan.batch, plan.out.0].map(|n| tasks::cut(n, 1, most, |_| true));
     let by_line = cuts[1].rank() > cuts[0].rank();
     let moved = |start: usize| plan.moved(by_line, start as i64, call.len());
