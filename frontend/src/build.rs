@@ -220,6 +220,12 @@ impl<'o> Build<'o> {
         self.apply(ScalarOp::Cast(dtype), &[value])
     }
 
+    /// The value that several steps compute with before their result is rounded once: floats of fewer than 32 bits as f32.
+    pub fn wide(&mut self, value: &Value) -> Result<Value, Fault> {
+        let narrow = value.dtype().is_float() && value.dtype().bytes() < 4;
+        if narrow { self.cast(value, Dtype::F32) } else { Ok(value.clone()) }
+    }
+
     pub fn reshape(&mut self, value: &Value, shape: Vec<Dim>) -> Result<Value, Fault> {
         if value.shape() == shape {
             return Ok(value.clone());

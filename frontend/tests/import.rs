@@ -3,7 +3,8 @@
 mod writer;
 
 use frontend::{Extent, Options};
-use ir::{Dim, Op, Tensor};
+use ir::scalar::Literal;
+use ir::{Dim, Dtype, Op, Tensor};
 use onnx_protobuf::attribute_proto::AttributeType;
 use writer::*;
 
@@ -400,4 +401,42 @@ fn sequences_exist_while_importing_only() {
     let nodes = vec![node("SequenceConstruct", &["x"], &["s"], vec![]), node("Neg", &["s"], &["y"], vec![])];
     let faults = model(13, graph(x(&["6"]), nodes, y(&["6"]))).faults(&Options::default());
     assert!(faults.starts_with("Unsupported Neg") && faults.contains("a sequence"), "{faults}");
+}
+
+#[test]
+fn half_precision_is_rounded_once_at_the_end() {
+    // Every sum and power on the way is beyond 65504, and no result is.
+    let run = |op: &str, attributes: Vec<onnx_protobuf::AttributeProto>, dims: &[usize], fill: f64, kind: i32, dtype: Dtype| {
+        let texts: Vec<String> = dims.iter().map(usize::to_string).collect();
+        let names: Vec<String> = (0..dims.len()).map(|i| format!("d{i}")).collect();
+        let input = value("x", kind, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = value("y", kind, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let nodes = vec![node(op, if op == "Gemm" { &["x", "x"] } else { &["x"] }, &["y"], attributes)];
+        let element = Literal::number(dtype, fill).to_bytes();
+        model(18, graph(vec![input], nodes, vec![output])).run(&[Tensor::splat(dtype, dims, &element)])[0].to_f64s()
+    };
+    let square = |size: i64| ints("kernel_shape", &[size, size]);
+    for (kind, dtype, near) in [(FLOAT16, Dtype::F16, 1e-3), (BFLOAT16, Dtype::BF16, 8e-3)] {
+        let check = |op: &str, attributes: Vec<onnx_protobuf::AttributeProto>, dims: &[usize], fill: f64, want: f64| {
+            let got = run(op, attributes, dims, fill, kind, dtype);
+            assert!(!got.is_empty() && got.iter().all(|y| (y - want).abs() <= near * want), "{op} of {dtype:?}: {:?} for {want}", got[0]);
+        };
+        check("Gemm", vec![float("alpha", 0.01)], &[64, 64], 60.0, 2304.0);
+        check("AveragePool", vec![square(8)], &[1, 2, 8, 8], 1100.0, 1100.0);
+        check("AveragePool", vec![square(9), ints("pads", &[4; 4])], &[1, 2, 9, 9], 1100.0, 1100.0);
+        check("LpPool", vec![square(4)], &[1, 2, 4, 4], 120.0, 480.0);
+        check("GlobalLpPool", vec![], &[1, 2, 8, 8], 60.0, 480.0);
+        check("LpNormalization", vec![], &[2, 64], 60.0, 0.125);
+        check("LRN", vec![int("size", 1)], &[1, 1, 2, 2], 300.0, 300.0 / 10f64.powf(0.75));
+        check("ReduceL2", vec![], &[8, 8], 60.0, 480.0);
+        check("ReduceLogSum", vec![], &[8, 8], 6e4, (64.0 * 59904.0f64).ln());
+        check("ReduceLogSumExp", vec![], &[70000], 0.0, 70000f64.ln());
+        // Numbers of both signs whose squares overflow, around a mean of 0.
+        let numbers: Vec<u8> = [400.0, -400.0].iter().cycle().take(64).flat_map(|&v| Literal::number(dtype, v).to_bytes()).collect();
+        let sizes = ["1", "1", "8", "8"];
+        let nodes = vec![node("MeanVarianceNormalization", &["x"], &["y"], vec![])];
+        let written = model(13, graph(vec![value("x", kind, &sizes)], nodes, vec![value("y", kind, &sizes)]));
+        let got = written.run(&[Tensor::dense(dtype, &[1, 1, 8, 8], numbers)])[0].to_f64s();
+        assert!(got.iter().all(|y| y.abs() == 1.0), "{dtype:?}: {got:?}");
+    }
 }

@@ -155,9 +155,14 @@ pub fn fused_matmul(cx: &mut Cx) -> Made {
             *value = cx.transpose(value, &perm)?;
         }
     }
-    let alpha = number(f64::from(cx.attrs.float_or("alpha", 1.0)?));
+    let (dtype, alpha) = (a.dtype(), cx.attrs.float_or("alpha", 1.0)?);
+    if alpha == 1.0 {
+        return Ok(vec![linear::product(cx, &a, &b)?]);
+    }
+    (a, b) = (cx.wide(&a)?, cx.wide(&b)?);
     let made = linear::product(cx, &a, &b)?;
-    Ok(vec![cx.pointwise(&format!("{{ mul(a, {alpha}:T) }}"), made.dtype(), &[&made])?])
+    let made = cx.pointwise(&format!("{{ mul(a, {}:T) }}", number(f64::from(alpha))), made.dtype(), &[&made])?;
+    Ok(vec![cx.cast(&made, dtype)?])
 }
 
 pub fn rotary_embedding(cx: &mut Cx) -> Made {

@@ -36,6 +36,10 @@ pub fn gemm(cx: &mut Cx) -> Made {
     for value in [&a, &b] {
         must_be(value.rank() == 2, "Gemm takes matrices", value)?;
     }
+    let (dtype, summand) = (a.dtype(), cx.optional(2).filter(|_| beta != 0.0));
+    if alpha != 1.0 || summand.is_some() {
+        (a, b) = (cx.wide(&a)?, cx.wide(&b)?);
+    }
     if trans_a {
         a = cx.transpose(&a, &[1, 0])?;
     }
@@ -48,15 +52,15 @@ pub fn gemm(cx: &mut Cx) -> Made {
         _ => cx.pointwise(&format!("{{ mul(a, {}:T) }}", whole(value, factor)?), value.dtype(), &[value]),
     };
     made = scaled(cx, &made, alpha)?;
-    if let Some(c) = cx.optional(2)
-        && beta != 0.0
-    {
+    if let Some(c) = summand {
+        must_be(c.dtype() == dtype, "the summand has the type of the factors", &c)?;
+        let c = cx.wide(&c)?;
         let c = scaled(cx, &c, beta)?;
         let shape = made.shape().to_vec();
         made = cx.pointwise("{ add(a, b) }", made.dtype(), &[&made, &c])?;
         must_be(made.shape() == shape, "the summand broadcasts to the product", &c)?;
     }
-    Ok(vec![made])
+    Ok(vec![cx.cast(&made, dtype)?])
 }
 
 /// A factor as a literal of the value's type.

@@ -152,19 +152,24 @@ pub fn lp(cx: &mut Cx) -> Made {
         2 => ("{ mul(a, a) }", "{ sqrt(a) }"),
         p => return Err(Fault::invalid(format!("attribute \"p\" is {p}, and must be 1 or 2"))),
     };
-    let (prologue, epilogue) = (body(prologue, x.dtype()), body(epilogue, x.dtype()));
-    let length = cx.add(Op::Reduce { kind: ReduceKind::Sum, axes: vec![at], prologue, epilogue }, &[&x])?;
+    let wide = cx.wide(&x)?;
+    let dtype = wide.dtype();
+    let (prologue, epilogue) = (body(prologue, dtype), body(epilogue, dtype));
+    let length = cx.add(Op::Reduce { kind: ReduceKind::Sum, axes: vec![at], prologue, epilogue }, &[&wide])?;
     let text = "{ t0 = eq(b, 0.0:T); t1 = div(a, b); select(t0, 0.0:T, t1) }";
-    Ok(vec![cx.pointwise(text, x.dtype(), &[&x, &length])?])
+    let made = cx.pointwise(text, dtype, &[&wide, &length])?;
+    Ok(vec![cx.cast(&made, x.dtype())?])
 }
 
 pub fn mean_variance(cx: &mut Cx) -> Made {
     let x = cx.input(0)?;
     let axes = axes(cx.attrs.ints("axes")?.unwrap_or(&[0, 2, 3]), x.rank())?;
-    let mean = cx.reduce(&x, ReduceKind::Mean, &axes)?;
-    let centered = cx.apply(ScalarOp::Sub, &[&x, &mean])?;
-    let prologue = body("{ mul(a, a) }", x.dtype());
-    let epilogue = body("{ t0 = sqrt(a); add(t0, 1e-9:T) }", x.dtype());
+    let wide = cx.wide(&x)?;
+    let mean = cx.reduce(&wide, ReduceKind::Mean, &axes)?;
+    let centered = cx.apply(ScalarOp::Sub, &[&wide, &mean])?;
+    let prologue = body("{ mul(a, a) }", wide.dtype());
+    let epilogue = body("{ t0 = sqrt(a); add(t0, 1e-9:T) }", wide.dtype());
     let deviation = cx.add(Op::Reduce { kind: ReduceKind::Mean, axes, prologue, epilogue }, &[&centered])?;
-    Ok(vec![cx.apply(ScalarOp::Div, &[&centered, &deviation])?])
+    let made = cx.apply(ScalarOp::Div, &[&centered, &deviation])?;
+    Ok(vec![cx.cast(&made, x.dtype())?])
 }

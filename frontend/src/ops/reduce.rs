@@ -22,12 +22,20 @@ fn without(shape: &[Dim], axes: &[usize]) -> Vec<Dim> {
     shape.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d.clone()).collect()
 }
 
-/// A reduction of ONNX. `floats`: integers are computed as f64, because the bodies only exist for floats.
+/// The operand as a reduction with steps before or after it computes it. `floats`: integers as f64, because the
+/// bodies only exist for floats.
+fn wide(cx: &mut Cx, x: &Value, floats: bool) -> Result<Value, Fault> {
+    if floats && !x.dtype().is_float() { cx.cast(x, Dtype::F64) } else { cx.wide(x) }
+}
+
+/// A reduction of ONNX; `floats` as [`wide`] has it.
 fn reduce(cx: &mut Cx, kind: ReduceKind, before: &str, after: &str, floats: bool) -> Made {
     let x = cx.input(0)?;
     let axes = axes(cx, x.rank())?;
     let keep = cx.attrs.flag("keepdims", true)?;
-    let wide = if floats && !x.dtype().is_float() { cx.cast(&x, Dtype::F64)? } else { x.clone() };
+    // alone it accumulates without rounding anyway
+    let alone = before == "{ a }" && after == "{ a }" && (x.dtype().is_float() || !floats);
+    let wide = if alone { x.clone() } else { wide(cx, &x, floats)? };
     let (prologue, epilogue) = (body(before, wide.dtype()), body(after, wide.dtype()));
     let made = cx.add(Op::Reduce { kind, axes: axes.clone(), prologue, epilogue }, &[&wide])?;
     let made = cx.cast(&made, x.dtype())?;
@@ -76,7 +84,7 @@ pub fn log_sum_exp(cx: &mut Cx) -> Made {
     let x = cx.input(0)?;
     let axes = axes(cx, x.rank())?;
     let keep = cx.attrs.flag("keepdims", true)?;
-    let wide = if x.dtype().is_float() { x.clone() } else { cx.cast(&x, Dtype::F64)? };
+    let wide = wide(cx, &x, true)?;
     let dtype = wide.dtype();
     let largest = cx.reduce(&wide, ReduceKind::Max, &axes)?;
     let largest = cx.pointwise("{ t0 = is_inf(a); select(t0, 0.0:T, a) }", dtype, &[&largest])?;

@@ -113,18 +113,21 @@ fn max_indices(cx: &mut Cx, x: &Value, frame: &Frame, columns_first: bool) -> Re
 pub fn average(cx: &mut Cx) -> Made {
     let include = cx.attrs.flag("count_include_pad", false)?;
     let (x, frame) = windows(cx)?;
-    let inputs = cx.channels_last(&x)?;
-    let dtype = x.dtype();
-    must_be(dtype.is_float(), "a mean takes floats", &x)?;
+    must_be(x.dtype().is_float(), "a mean takes floats", &x)?;
+    let wide = cx.wide(&x)?;
+    let inputs = cx.channels_last(&wide)?;
+    let dtype = wide.dtype();
     let uniform = !frame.is_padded() || (include && frame.ceiled.iter().all(|c| *c == 0));
     if uniform {
         let count: usize = frame.size.iter().product();
         let epilogue = body(&format!("{{ mul(a, {}:T) }}", number(1.0 / count as f64)), dtype);
         let made = cx.add(window(WindowKind::Sum, &frame, epilogue), &[&inputs])?;
+        let made = cx.cast(&made, x.dtype())?;
         return Ok(vec![cx.channels_first(&made)?]);
     }
-    let shares = shares(cx, &x, &frame, include)?;
+    let shares = shares(cx, &wide, &frame, include)?;
     let made = cx.add(window(WindowKind::Sum, &frame, body("{ mul(a, b) }", dtype)), &[&inputs, &shares])?;
+    let made = cx.cast(&made, x.dtype())?;
     Ok(vec![cx.channels_first(&made)?])
 }
 
@@ -185,10 +188,12 @@ pub fn lp(cx: &mut Cx) -> Made {
     let p = norm_order(cx)?;
     let (before, after) = power(p)?;
     let (x, frame) = windows(cx)?;
-    let inputs = cx.channels_last(&x)?;
-    let powers = cx.pointwise(&exponent(before, p), x.dtype(), &[&inputs])?;
-    let epilogue = body(&exponent(after, p), x.dtype());
+    let wide = cx.wide(&x)?;
+    let inputs = cx.channels_last(&wide)?;
+    let powers = cx.pointwise(&exponent(before, p), wide.dtype(), &[&inputs])?;
+    let epilogue = body(&exponent(after, p), wide.dtype());
     let made = cx.add(window(WindowKind::Sum, &frame, epilogue), &[&powers])?;
+    let made = cx.cast(&made, x.dtype())?;
     Ok(vec![cx.channels_first(&made)?])
 }
 
@@ -196,10 +201,13 @@ pub fn lp(cx: &mut Cx) -> Made {
 fn global(cx: &mut Cx, kind: ReduceKind, before: &str, after: &str) -> Made {
     let x = cx.input(0)?;
     must_be(x.rank() >= 2, "pooling takes a batch and channels", &x)?;
-    let inputs = cx.channels_last(&x)?;
+    // a mean and a maximum alone round once anyway
+    let wide = if before == "{ a }" && after == "{ a }" { x.clone() } else { cx.wide(&x)? };
+    let inputs = cx.channels_last(&wide)?;
     let axes: Vec<usize> = (1..x.rank() - 1).collect();
-    let (prologue, epilogue) = (body(before, x.dtype()), body(after, x.dtype()));
+    let (prologue, epilogue) = (body(before, wide.dtype()), body(after, wide.dtype()));
     let made = cx.add(Op::Reduce { kind, axes, prologue, epilogue }, &[&inputs])?;
+    let made = cx.cast(&made, x.dtype())?;
     let mut shape: Vec<Dim> = x.shape()[..2].to_vec();
     shape.resize(x.rank(), one());
     Ok(vec![cx.reshape(&made, shape)?])
@@ -229,9 +237,10 @@ pub fn local_response(cx: &mut Cx) -> Made {
     }
     let (alpha, beta) = (f64::from(cx.attrs.float_or("alpha", 1e-4)?), f64::from(cx.attrs.float_or("beta", 0.75)?));
     let bias = f64::from(cx.attrs.float_or("bias", 1.0)?);
-    let dtype = x.dtype();
+    let wide = cx.wide(&x)?;
+    let dtype = wide.dtype();
     let area = ir::dim::product(&x.shape()[2..]);
-    let flat = cx.reshape(&x, vec![x.shape()[0].clone(), x.shape()[1].clone(), area])?;
+    let flat = cx.reshape(&wide, vec![x.shape()[0].clone(), x.shape()[1].clone(), area])?;
     let squares = cx.pointwise("{ mul(a, a) }", dtype, &[&flat])?;
     let sum = Op::Window {
         kind: WindowKind::Sum,
@@ -250,5 +259,6 @@ pub fn local_response(cx: &mut Cx) -> Made {
         number(beta)
     );
     let made = cx.pointwise(&text, dtype, &[&flat, &sums])?;
+    let made = cx.cast(&made, x.dtype())?;
     Ok(vec![cx.reshape(&made, x.shape().to_vec())?])
 }
