@@ -440,3 +440,13 @@ fn half_precision_is_rounded_once_at_the_end() {
         assert!(got.iter().all(|y| y.abs() == 1.0), "{dtype:?}: {got:?}");
     }
 }
+
+#[test]
+fn averages_of_doubles_are_doubles() {
+    let attributes = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4])];
+    let sizes = ["1", "1", "4", "4"];
+    let nodes = vec![node("AveragePool", &["x"], &["y"], attributes)];
+    let written = model(19, graph(vec![value("x", DOUBLE, &sizes)], nodes, vec![value("y", DOUBLE, &sizes)]));
+    let made = written.run(&[Tensor::splat(Dtype::F64, &[1, 1, 4, 4], &Literal::number(Dtype::F64, 0.7).to_bytes())]);
+    assert!(made[0].to_f64s().iter().all(|y| (y - 0.7).abs() < 1e-15), "{:?}", made[0].to_f64s());
+}

@@ -145,23 +145,24 @@ fn shares(cx: &mut Cx, x: &Value, frame: &Frame, include: bool) -> Result<Value,
         for window in 0..windows {
             let start = window * frame.stride[axis] as i64 - low;
             let inside = (0..frame.size[axis] as i64).filter(|t| counted.contains(&(start + t * frame.dilation[axis] as i64)));
-            list.push(1.0 / inside.count().max(1) as f32);
+            list.push(1.0 / inside.count().max(1) as f64);
         }
         let mut shape = vec![1; axes + 1];
         shape[axis] = list.len();
-        let list = cx.constant(Tensor::f32s(&shape, &list));
+        let bytes: Vec<u8> = list.iter().flat_map(|share: &f64| share.to_le_bytes()).collect();
+        let list = cx.constant(Tensor::dense(Dtype::F64, &shape, bytes));
         product = Some(match product {
-            Some(product) => cx.pointwise("{ mul(a, b) }", Dtype::F32, &[&product, &list])?,
+            Some(product) => cx.pointwise("{ mul(a, b) }", Dtype::F64, &[&product, &list])?,
             None => list,
         });
     }
     let product = product.expect("pooling has at least one spatial axis");
+    let product = cx.cast(&product, dtype)?;
     // Small, and the same for every image: a constant if it can be one.
-    let product = match cx.known(&product) {
+    Ok(match cx.known(&product) {
         Some(tensor) => cx.constant(tensor),
         None => product,
-    };
-    cx.cast(&product, dtype)
+    })
 }
 
 /// `|x| ^ p` and `x ^ (1 / p)` as bodies.
