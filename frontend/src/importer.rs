@@ -527,6 +527,18 @@ impl<'m, 'o> Importer<'m, 'o> {
         }
     }
 
+    /// How many faults have been found so far.
+    pub fn told(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// Gives the faults from number `first` on a help, where they have none.
+    pub fn advise(&mut self, first: usize, help: &str) {
+        for fault in self.faults.iter_mut().skip(first) {
+            fault.help.get_or_insert_with(|| help.to_string());
+        }
+    }
+
     /// Counts a turn of a loop against the budget of nodes. Fault: it is used up.
     pub fn turn(&mut self) -> Result<(), Fault> {
         self.nodes += 1;

@@ -387,6 +387,22 @@ fn branches_that_read_at_indices_must_be_known() {
 }
 
 #[test]
+fn a_branch_for_other_sizes_asks_for_the_condition() {
+    let shaped = |name: &str| {
+        let nodes = vec![node("Reshape", &["x", name], &["r"], vec![])];
+        graph(vec![], nodes, vec![value("r", FLOAT, &["a", "b"])])
+    };
+    let attributes = vec![graph_attribute("then_branch", shaped("two")), graph_attribute("else_branch", shaped("three"))];
+    let inputs = vec![value("x", FLOAT, &["6"]), value("c", BOOL, &[])];
+    let written = model(13, graph(inputs, vec![node("If", &["c"], &["y"], attributes)], y(&["a", "b"])))
+        .constants(vec![ints_tensor("two", &[2], &[2, 3]), ints_tensor("three", &[2], &[4, 2])]);
+    let faults = written.faults(&Options::default());
+    assert!(faults.contains("Reshape") && faults.contains("--bind c=FILE.npy"), "{faults}");
+    let options = Options { bind: [("c".to_string(), Tensor::dense(Dtype::Bool, &[], vec![1]))].into(), ..Options::default() };
+    assert!(written.import(&options).is_ok());
+}
+
+#[test]
 fn sequences_exist_while_importing_only() {
     let at = |name: &str, i: i64| ints_tensor(name, &[], &[i]);
     let nodes = vec![

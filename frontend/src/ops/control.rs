@@ -47,8 +47,12 @@ pub fn branch(cx: &mut Cx) -> Made {
     if let Some(holds) = holds(cx, &condition) {
         return cx.importer.inline(if holds { yes } else { no }, scope, &[]);
     }
-    let before = cx.fallible;
+    let (before, told) = (cx.fallible, cx.importer.told());
     let (yes, no) = (cx.importer.inline(yes, scope, &[])?, cx.importer.inline(no, scope, &[])?);
+    // a branch for other sizes than these does not matter once it is known that it is not taken
+    if let Some(help) = cx.must_be_known(&condition, "the condition").help {
+        cx.importer.advise(told, &format!("it is in a branch that is chosen when the model runs: {help}"));
+    }
     if cx.fallible > before {
         // an index that is out of range where the branch is not taken is no mistake
         return Err(cx.must_be_known(&condition, "the condition of branches that read at indices"));
