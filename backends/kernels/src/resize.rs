@@ -223,7 +223,7 @@ fn along(facts: &Facts, taps: &Taps, from: &Place, shape: &[usize], to: &Place, 
             w.repeat(run.repeats, |w| {
                 for sum in &sums[first..first + run.period] {
                     nest.over(w, &inner, &mut |w| {
-                        row(&nest, facts, 4, w, &mut |w, v, moves, lanes| weigh(&nest, sum, stride, moved, v, moves, lanes, w))
+                        row(&nest, facts, 4, w, &mut |w, v, moves, lanes| weigh(&nest, facts, sum, stride, moved, v, moves, lanes, w))
                     });
                     nest.shift(w, &[(here, 1)]);
                 }
@@ -244,9 +244,9 @@ fn along(facts: &Facts, taps: &Taps, from: &Place, shape: &[usize], to: &Place, 
 
 /// One vector of results, the source's pointer `moved` elements on.
 #[allow(clippy::too_many_arguments)]
-fn weigh(nest: &Nest, sum: &Sum, stride: i64, moved: i64, v: V, moves: Moves, lanes: u8, w: &mut Writer) {
-    // vectors of a turn take the first registers, so what is loaded takes others
-    let loaded = V(v.0 + 8);
+fn weigh(nest: &Nest, facts: &Facts, sum: &Sum, stride: i64, moved: i64, v: V, moves: Moves, lanes: u8, w: &mut Writer) {
+    // the at most eight vectors of a turn take the first registers, so what is loaded takes others
+    let loaded = V((v.0 + 8).min(facts.vectors - 1));
     let spot = nest.at(X, moves);
     for (i, &(position, weight)) in sum.iter().enumerate() {
         let to = if i == 0 { v } else { loaded };

@@ -203,6 +203,19 @@ fn rows_of_a_few_elements() {
 }
 
 #[test]
+fn integers_from_what_does_not_fit() {
+    let inf = f32::INFINITY;
+    let edges = [f32::NAN, -f32::NAN, inf, -inf, 1e10, -1e10, 2147483648.0, 2147483520.0, -2147483648.0, -2147483904.0, 1.9, -1.9, -0.0, 0.5];
+    for count in [14, 3] {
+        let mut m = model();
+        let x = m.feed(Tensor::f32s(&[count], &edges[..count]));
+        let rounded = m.add(map("{ cast.i32(a) }"), &[x]);
+        let again = m.add(map("{ t0 = mul(a, 2.0); t1 = cast.i32(t0); cast.f32(t1) }"), &[x]);
+        m.check(&[rounded, again]);
+    }
+}
+
+#[test]
 fn softmax_of_infinities_and_nan() {
     let inf = f32::INFINITY;
     let mut values = numbers(5, &[6, 21], 2.0).to_f32s();
@@ -385,6 +398,8 @@ fn resampling_by_weights() {
             ([2, 9, 8, 7], [2, 6, 12, 7]),
             ([1, 4, 30, 3], [1, 4, 45, 3]),
             ([1, 3, 3, 70], [1, 9, 9, 70]),
+            // the most vectors of sixteen bytes that one turn holds
+            ([1, 2, 3, 31], [1, 4, 6, 31]),
         ] {
             let mut m = model();
             let x = m.input(&from);

@@ -5,7 +5,7 @@ use super::run::{Run, Slot};
 use crate::tile::{Pool, Writer};
 use ir::Dtype;
 use ir::kernel::facts::MinMax;
-use ir::kernel::tile::{Binary, Compare, Operand, Stmt, Unary};
+use ir::kernel::tile::{Binary, Compare, Operand, Stmt, Unary, V};
 use ir::scalar::{Arg, ScalarOp};
 
 impl Run<'_, '_, '_> {
@@ -118,7 +118,7 @@ impl Run<'_, '_, '_> {
             ScalarOp::Shl => Unary::Shl(shift(args)),
             ScalarOp::Shr => Unary::Sar(shift(args)),
             ScalarOp::Cast(to) if from == Dtype::I32 && to == Dtype::F32 => Unary::FromInt,
-            ScalarOp::Cast(to) if from == Dtype::F32 && to == Dtype::I32 => Unary::ToInt,
+            ScalarOp::Cast(to) if from == Dtype::F32 && to == Dtype::I32 => return self.to_int(a, pool, w),
             ScalarOp::BitNot => {
                 let to = self.result(args, pool)?;
                 w.binary(Binary::Xor, to, a, Operand::Bits(u32::MAX));
@@ -132,6 +132,23 @@ impl Run<'_, '_, '_> {
         };
         let to = self.result(&args[..1], pool)?;
         w.push(Stmt::Unary { op, to, a });
+        Ok(Slot::Register(to))
+    }
+
+    /// Toward zero; what is too large is the largest, what is too small the smallest, NaN is 0.
+    fn to_int(&mut self, a: V, pool: &mut Pool, w: &mut Writer) -> Result<Slot, Pressure> {
+        const BEYOND: f32 = 2147483648.0;
+        const LARGEST: f32 = 2147483520.0;
+        let (to, other) = (self.take(pool)?, self.take(pool)?);
+        w.binary(Binary::Max, to, a, Operand::Bits((-BEYOND).to_bits()));
+        w.binary(Binary::Min, to, to, Operand::Bits(LARGEST.to_bits()));
+        w.push(Stmt::Unary { op: Unary::ToInt, to, a: to });
+        // between the largest float below and the bound there is no float
+        w.push(Stmt::Set { to: other, bits: i32::MAX as u32 });
+        w.push(Stmt::Select { to, cmp: Compare::Lt, x: a, y: Operand::Bits(BEYOND.to_bits()), a: to, b: other });
+        w.push(Stmt::Set { to: other, bits: 0 });
+        w.push(Stmt::Select { to, cmp: Compare::Unordered, x: a, y: Operand::V(a), a: other, b: to });
+        pool.give(other);
         Ok(Slot::Register(to))
     }
 
