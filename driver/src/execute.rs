@@ -72,7 +72,9 @@ pub fn execute(program: &Path, arguments: &[String], runner: &Runner, inputs: &[
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = start(&mut command).map_err(|why| {
         let name = command.get_program().to_string_lossy().into_owned();
-        Error::file(name, format!("cannot be executed: {}", files::reason(&why)))
+        // ENOEXEC
+        let other = if why.raw_os_error() == Some(8) { ": a program of another machine wants a --runner" } else { "" };
+        Error::file(name, format!("cannot be executed: {}{other}", files::reason(&why)))
     })?;
     let mut stdin = child.stdin.take().expect("it was piped");
     let mut stdout = child.stdout.take().expect("it was piped");

@@ -154,7 +154,7 @@ impl Objects {
         let exe = clif::Exe {
             name: &d.name,
             run: &format!("{}.run", d.name),
-            cpu: &format!("{}.cpu", d.name),
+            cpu: &self.native.program_cpu.map_or_else(|| format!("{}.cpu", d.name), String::from),
             inputs: &bytes(&d.inputs),
             outputs: &bytes(&d.outputs),
             memory: clif::Memory { arena_bytes: d.arena_bytes, arena_align: d.arena_align, worker_bytes: d.worker_bytes },
@@ -166,6 +166,11 @@ impl Objects {
         symbols.extend(clif::exe(&self.target, &exe).map_err(Error::from)?);
         symbols.extend((self.native.program)());
         Ok(self.code(symbols))
+    }
+
+    /// Whether the system starts programs.
+    pub fn is_executable(&self) -> bool {
+        matches!(self.system, System::Linux | System::Android)
     }
 
     fn code(&self, symbols: Vec<Symbol>) -> Code {

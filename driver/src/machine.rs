@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ir::program::Port;
-use ir::{Graph, Tensor};
+use ir::{Fault, Graph, Tensor};
 
 use crate::budget;
 use crate::compile::{self, Dump, Optimized, Options, Watch};
@@ -61,6 +61,10 @@ impl Machine {
         }
         let folder = Scratch::new()?;
         let (program, arguments, runner) = match &built.linked.form {
+            Form::Native(objects) if !objects.is_executable() => {
+                let what = format!("{} has no executables, so nothing can be run or measured", built.linked.description.target);
+                return Err(Fault::unsupported(what).help("link its archive into a program of that system").into());
+            }
             Form::Native(_) => {
                 let mut written = write::write(&built.finished(), &[Emit::Executable], &folder.path)?;
                 let weights = built.linked.weights.is_some().then(|| written.pop()).flatten();

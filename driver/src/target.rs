@@ -160,22 +160,18 @@ pub const TARGETS: &[Target] = &[
         usual: LIBRARY,
         widest: 1,
         cc: "x86_64-linux-gnu-gcc",
-        architecture: |t| is(t, X64, &[LINUX]),
+        architecture: |t| is(t, X64, LINUX, USUAL),
     },
-    arm64("aarch64-linux", System::Linux, PROGRAMS, "aarch64-linux-gnu-gcc", |t| {
-        is(t, ARM64, &[LINUX]) && t.environment != Environment::Android
-    }),
-    arm64("aarch64-android", System::Android, PROGRAMS, "aarch64-linux-android30-clang", |t| {
-        is(t, ARM64, &[LINUX]) && t.environment == Environment::Android
-    }),
+    arm64("aarch64-linux", System::Linux, PROGRAMS, "aarch64-linux-gnu-gcc", |t| is(t, ARM64, LINUX, USUAL)),
+    arm64("aarch64-android", System::Android, PROGRAMS, "aarch64-linux-android30-clang", |t| is(t, ARM64, LINUX, &[Environment::Android])),
     arm64("aarch64-macos", System::MacOs, OBJECTS, "clang -arch arm64", |t| {
-        matches!(t.operating_system, OperatingSystem::Darwin(_) | OperatingSystem::MacOSX(_)) && ARM64(t)
+        is(t, ARM64, |s| matches!(s, OperatingSystem::Darwin(_) | OperatingSystem::MacOSX(_)), PLAIN)
     }),
     arm64("aarch64-ios", System::Ios, OBJECTS, "xcrun -sdk iphoneos clang -arch arm64", |t| {
-        matches!(t.operating_system, OperatingSystem::IOS(_)) && ARM64(t)
+        is(t, ARM64, |s| matches!(s, OperatingSystem::IOS(_)), PLAIN)
     }),
     arm64("aarch64-none", System::None, OBJECTS, "aarch64-none-elf-gcc", |t| {
-        is(t, ARM64, &[OperatingSystem::None_, OperatingSystem::Unknown])
+        is(t, ARM64, |s| matches!(s, OperatingSystem::None_ | OperatingSystem::Unknown), PLAIN)
     }),
     Target {
         name: "wasm32",
@@ -190,13 +186,17 @@ pub const TARGETS: &[Target] = &[
     },
 ];
 
-const LINUX: OperatingSystem = OperatingSystem::Linux;
+const LINUX: fn(&OperatingSystem) -> bool = |s| *s == OperatingSystem::Linux;
+/// Environments with the usual sizes of types; others are another interface.
+const USUAL: &[Environment] = &[Environment::Unknown, Environment::Gnu, Environment::Musl];
+/// No simulator and no other layer.
+const PLAIN: &[Environment] = &[Environment::Unknown];
 const X64: fn(&Triple) -> bool = |t| t.architecture == Architecture::X86_64;
 const ARM64: fn(&Triple) -> bool =
     |t| matches!(t.architecture, Architecture::Aarch64(a) if a == target_lexicon::Aarch64Architecture::Aarch64);
 
-fn is(triple: &Triple, architecture: fn(&Triple) -> bool, systems: &[OperatingSystem]) -> bool {
-    architecture(triple) && systems.contains(&triple.operating_system)
+fn is(triple: &Triple, architecture: fn(&Triple) -> bool, system: fn(&OperatingSystem) -> bool, environments: &[Environment]) -> bool {
+    architecture(triple) && system(&triple.operating_system) && environments.contains(&triple.environment)
 }
 
 const fn arm64(name: &'static str, system: System, emits: &'static [Emit], cc: &'static str, architecture: fn(&Triple) -> bool) -> Target {
@@ -221,7 +221,7 @@ pub fn target(text: &str) -> Result<&'static Target, Fault> {
     if let Some(target) = TARGETS.iter().find(|t| t.name == text) {
         return Ok(target);
     }
-    let triple: Triple = text.parse().map_err(|_| unknown(""))?;
+    let triple: Triple = spelled(text).parse().map_err(|_| unknown(""))?;
     if let Vendor::Custom(vendor) = &triple.vendor {
         return Err(unknown(&format!(": {:?} is not a vendor", vendor.as_str())));
     }
@@ -229,6 +229,15 @@ pub fn target(text: &str) -> Result<&'static Target, Fault> {
         return Err(Fault::unsupported("there is no Windows target for now").help(format!("there is {}", names())));
     }
     TARGETS.iter().find(|t| (t.architecture)(&triple)).ok_or_else(|| unknown(""))
+}
+
+/// A triple in the spelling that is parsed: compilers have others for the same.
+fn spelled(text: &str) -> String {
+    let text = text.strip_prefix("arm64-").map_or_else(|| text.to_string(), |rest| format!("aarch64-{rest}"));
+    let text = text.replace("-none-linux", "-unknown-linux").replace("-apple-macos", "-apple-darwin");
+    // the version of Android's interface
+    let bare = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    if bare.ends_with("android") { bare.to_string() } else { text }
 }
 
 /// The machine that we run on. Fault: we cannot compile for it.
@@ -344,6 +353,11 @@ mod tests {
             ("aarch64-apple-ios", "aarch64-ios"),
             ("aarch64-unknown-none", "aarch64-none"),
             ("wasm32-unknown-unknown", "wasm32"),
+            ("arm64-apple-macos", "aarch64-macos"),
+            ("arm64-apple-ios", "aarch64-ios"),
+            ("aarch64-linux-android21", "aarch64-android"),
+            ("aarch64-none-linux-gnu", "aarch64-linux"),
+            ("aarch64-none-elf", "aarch64-none"),
         ];
         for (text, name) in usual {
             assert_eq!(target(text).expect(text).name, name);
@@ -363,9 +377,19 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_a_mistake_of_usage() {
-        for text in
-            ["", "foo", "x86_64-acme-linux-gnu", "riscv64gc-unknown-linux-gnu", "aarch64_be-unknown-linux-gnu", "i686-unknown-linux-gnu"]
-        {
+        for text in [
+            "",
+            "foo",
+            "x86_64-acme-linux-gnu",
+            "riscv64gc-unknown-linux-gnu",
+            "aarch64_be-unknown-linux-gnu",
+            "i686-unknown-linux-gnu",
+            "aarch64-apple-ios-sim",
+            "aarch64-apple-ios-macabi",
+            "aarch64-unknown-linux-gnu_ilp32",
+            "x86_64-unknown-linux-gnux32",
+            "x86_64-linux-android",
+        ] {
             assert_eq!(target(text).expect_err(text).kind, ir::Kind::Usage, "{text}");
         }
     }

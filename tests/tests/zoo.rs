@@ -84,7 +84,7 @@ fn models_are_right_tight_and_without_transposes() {
         // the reference interpreter takes its time: one machine
         for name in ["mobilenet_v2", "mobilenet_v3_small", "resnet18", "resnet50", "yolo_n320"] {
             if let Some(path) = inflated(&zoo, name) {
-                check(&path, None, &places[places.len().min(1)..places.len().min(2)], &mut wrong);
+                check(&path, None, &places[..places.len().min(1)], &mut wrong);
             }
         }
     }

@@ -205,7 +205,8 @@ fn rows_of_a_few_elements() {
 #[test]
 fn integers_from_what_does_not_fit() {
     let inf = f32::INFINITY;
-    let edges = [f32::NAN, -f32::NAN, inf, -inf, 1e10, -1e10, 2147483648.0, 2147483520.0, -2147483648.0, -2147483904.0, 1.9, -1.9, -0.0, 0.5];
+    let edges =
+        [f32::NAN, -f32::NAN, inf, -inf, 1e10, -1e10, 2147483648.0, 2147483520.0, -2147483648.0, -2147483904.0, 1.9, -1.9, -0.0, 0.5];
     for count in [14, 3] {
         let mut m = model();
         let x = m.feed(Tensor::f32s(&[count], &edges[..count]));

@@ -51,16 +51,16 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
                 (ENOUGH.as_nanos() / first.as_nanos()).clamp(10, 1_000_000) as usize
             }
         };
-        Ok((machine.bench(&inputs, rounds)?, built.macs(), built.programs.last().map_or("", |(l, _)| l.name)))
+        Ok((machine.bench(&inputs, rounds)?, built.macs(), built.programs.iter().map(|(level, _)| level.name).collect::<Vec<_>>()))
     };
-    let (mut times, macs, level) = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
+    let (mut times, macs, levels) = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
     times.sort();
     let micros = |t: Duration| t.as_nanos() as f64 / 1e3;
     let mean = times.iter().map(|t| micros(*t)).sum::<f64>() / times.len() as f64;
     let (least, median) = (micros(times[0]), micros(times[times.len() / 2]));
     let mut table = Table::new(&["level", "rounds", "min us", "median us", "mean us", "MMACs", "GFLOP/s"]);
     table.row(vec![
-        word(level),
+        word(levels.join(",")),
         count(times.len() as u64),
         number(least, 2),
         number(median, 2),
