@@ -1,13 +1,13 @@
 //! What the kernel generator makes for this machine, on the machine and with the oracle, bit for bit: every family of kernels that the
 //! filetests show, and every function of a scalar body. Each buffer is what the kernel declares and not a byte more.
 
-#[path = "common/batch.rs"]
-mod batch;
-
 use std::path::Path;
 
 use arm64::facts::ARMV8;
-use ir::kernel::{Kernel, KernelBody, run};
+use cases::batch::{self, aarch64};
+use cases::{Buffer, Case};
+use ir::kernel::{Kernel, KernelBody};
+use ir::tensor::Dtype;
 
 /// The graphs that come first in the filetests of kernels.
 fn shown() -> Vec<(String, String)> {
@@ -128,31 +128,25 @@ fn tile_kernels(graphs: Vec<(String, String)>) -> Vec<(String, Kernel)> {
     all
 }
 
-fn check(test: &str, kernels: Vec<(String, Kernel)>) {
-    let call = |(i, (_, kernel)): (usize, &(String, Kernel))| {
-        let KernelBody::Tile(tile) = &kernel.body else { panic!("they were chosen") };
-        let function = arm64::function(format!("k{i}"), arm64::compile(tile, kernel.args.len(), &ARMV8));
-        let buffer = |(j, arg): (usize, &ir::kernel::Arg)| batch::Buffer {
-            bytes: numbers((arg.high - arg.low) as usize, (i * 16 + j) as u64),
-            start: -arg.low as usize,
-        };
-        batch::Call { function, buffers: kernel.args.iter().enumerate().map(buffer).collect() }
+/// The kernel and its buffers, all with numbers in them.
+fn case((i, (name, mut kernel)): (usize, (String, Kernel))) -> Case {
+    let buffer = |(j, arg): (usize, &ir::kernel::Arg)| Buffer {
+        dtype: Dtype::F32,
+        bytes: numbers((arg.high - arg.low) as usize, (i * 16 + j) as u64),
+        start: -arg.low as usize,
     };
-    let calls: Vec<_> = kernels.iter().enumerate().map(call).collect();
-    let Some(outcomes) = batch::run(test, "cortex-a53", &calls) else { return };
-    for (((name, kernel), call), outcome) in kernels.iter().zip(&calls).zip(outcomes) {
-        let mut memory: Vec<_> = call.buffers.iter().map(|buffer| buffer.bytes.clone()).collect();
-        let args: Vec<_> = call.buffers.iter().enumerate().map(|(buffer, b)| run::Pointer { buffer, offset: b.start }).collect();
-        let mut open: Vec<_> = memory.iter_mut().map(|bytes| run::Buffer::Open(bytes)).collect();
-        assert_eq!(run::run(kernel, &ARMV8, &mut open, &args), 0);
-        for (arg, (expected, got)) in memory.iter().zip(&outcome.buffers).enumerate() {
-            for (i, (e, g)) in expected.chunks(4).zip(got.chunks(4)).enumerate() {
-                let nan = |bytes: &[u8]| bytes.try_into().is_ok_and(|word| f32::from_le_bytes(word).is_nan());
-                assert!(e == g || nan(e) && nan(g), "{name}, {}: argument {arg}, word {i}: expected {e:02x?}, got {g:02x?}", kernel.name);
-            }
-        }
-    }
-    println!("{test}: {} kernels", kernels.len());
+    let buffers = kernel.args.iter().enumerate().map(buffer).collect();
+    kernel.name = format!("{name}, {}", kernel.name);
+    Case { kernel, facts: ARMV8.clone(), buffers }
+}
+
+fn check(test: &str, kernels: Vec<(String, Kernel)>) {
+    let cases: Vec<Case> = kernels.into_iter().enumerate().map(case).collect();
+    let compile = |name, case: &Case| arm64::function(name, arm64::compile(case.tile(), case.kernel.args.len(), &ARMV8));
+    let calls = batch::calls(&cases, compile);
+    let Some(outcomes) = aarch64::run(&cases::room!(), test, "cortex-a53", &calls) else { return };
+    cases.iter().zip(&outcomes).for_each(|(case, outcome)| case.judge("cortex-a53", outcome));
+    println!("{test}: {} kernels", cases.len());
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The raw functions, run: each as a program of its own on processors that differ.
 
-#[path = "common/batch.rs"]
-mod batch;
-
 use arm64::encode::{Assembler, Condition, Gpr, Label, Place, Slot};
 use arm64::stubs::cpu::{DOTPROD, I8MM, KNOWN, NEON};
 use arm64::stubs::{self, Stub};
 use artifact::{Symbol, System};
+use cases::batch::aarch64;
+use cases::common::Room;
+
+const ROOM: Room = cases::room!();
 
 fn x(n: u8) -> Gpr {
     Gpr::x(n)
@@ -22,8 +23,8 @@ fn program(name: &str, cpu: Stub, write: impl FnOnce(&mut Assembler)) -> std::pa
     write(&mut asm);
     let main = arm64::function("maquette_main", asm.finish());
     let stubs = [cpu, stubs::cpu_of_stack(), stubs::start()].into_iter().chain(stubs::system_calls());
-    let path = batch::folder(name).join("program");
-    batch::program(&path, stubs.map(symbol).chain([main]).collect());
+    let path = ROOM.folder(name).join("program");
+    aarch64::program(&path, stubs.map(symbol).chain([main]).collect());
     path
 }
 
@@ -51,7 +52,7 @@ fn cpu_says_what_the_processor_offers() {
         // the emulator of Debian 12 leaves this field of the register out
         let shown = if function == "maquette_cpu" { !I8MM } else { !0 };
         for (processor, word) in PROCESSORS {
-            let Some(mut command) = batch::runner(processor, name) else { return };
+            let Some(mut command) = aarch64::runner(&ROOM, processor, name) else { return };
             let status = command.arg(&path).args(["some", "arguments"]).status().expect("it was just there");
             let got = status.code().expect("it exits") as u64;
             assert_eq!(got & shown, word & shown, "{function} on {processor}");
@@ -66,7 +67,7 @@ fn cpu_without_anyone_to_ask_is_what_is_known() {
     let cases = [(System::MacOs, KNOWN | NEON | DOTPROD), (System::Ios, KNOWN | NEON), (System::None, KNOWN | NEON | told)];
     for (system, word) in cases {
         let path = program(&format!("{name}-{system:?}"), stubs::cpu(system, told), |asm| call_through(asm, "maquette_cpu"));
-        let Some(mut command) = batch::runner("cortex-a53", name) else { return };
+        let Some(mut command) = aarch64::runner(&ROOM, "cortex-a53", name) else { return };
         assert_eq!(command.arg(&path).status().expect("it was just there").code(), Some(word as i32), "{system:?}");
     }
 }
@@ -87,7 +88,7 @@ fn a_program_without_libc_starts_and_exits() {
         asm.ret();
     });
     for arguments in [&[][..], &["one"], &["one", "two", "three"]] {
-        let Some(mut command) = batch::runner("cortex-a53", name) else { return };
+        let Some(mut command) = aarch64::runner(&ROOM, "cortex-a53", name) else { return };
         let status = command.arg(&path).args(arguments).status().expect("it was just there");
         assert_eq!(status.code(), Some(1 + arguments.len() as i32));
     }
@@ -182,7 +183,7 @@ fn system_calls_reach_the_system() {
         asm.copy(x(0), x(20));
         asm.call_symbol("maquette_sys_exit");
     });
-    let Some(mut command) = batch::runner("cortex-a53", name) else { return };
+    let Some(mut command) = aarch64::runner(&ROOM, "cortex-a53", name) else { return };
     let size = std::fs::metadata(&path).expect("it was just made").len();
     // larger than any code of a failure, or the test would not tell them apart
     let mut file = std::fs::read(&path).expect("it was just made");

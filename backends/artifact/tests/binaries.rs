@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use artifact::{Code, Content, Fault, Symbol};
+use cases::common::run;
 use common::*;
 
 const MAIN: &str = "#include <stdint.h>\n#include <stdio.h>\nextern int answer(void); extern const uint64_t numbers[4];\n\
@@ -56,7 +57,7 @@ fn object_links_and_runs() {
     if !native(test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let (object, main) = (dir.join("tiny.o"), dir.join("main.c"));
     write_object(&x86(), &object);
     std::fs::write(&main, MAIN).expect("the folder is ours");
@@ -93,7 +94,7 @@ fn archive_links_and_two_live_together() {
     if !native(test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let mut other = x86();
     for symbol in &mut other.symbols {
         match symbol.name.as_str() {
@@ -158,7 +159,7 @@ fn shared_object_loads() {
     if !native(test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let (library, main, program) = (dir.join("libtiny.so"), dir.join("main.c"), dir.join("program"));
     write_shared(&x86(), &library);
     is_clean(&library);
@@ -192,7 +193,7 @@ fn many_exports_are_found_by_hash() {
     if !native(test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let (library, main, program) = (dir.join("libtiny.so"), dir.join("main.c"), dir.join("program"));
     let mut code = x86();
     // mov eax, i; ret
@@ -213,7 +214,7 @@ fn executable_runs() {
     if !native(test) {
         return;
     }
-    let program = folder(test).join("program");
+    let program = ROOM.folder(test).join("program");
     write_program(&x86_program(), &program);
     assert_eq!(run(&mut Command::new(&program)).status.code(), Some(42));
     let segments = tool("readelf", &["-lW"], &program);
@@ -225,10 +226,10 @@ fn executable_runs() {
 #[test]
 fn debugger_sees_local_functions() {
     let test = "debugger_sees_local_functions";
-    if !native(test) || !have("gdb", test) {
+    if !native(test) || !ROOM.have("gdb", test) {
         return;
     }
-    let program = folder(test).join("program");
+    let program = ROOM.folder(test).join("program");
     write_program(&x86_program(), &program);
     let text = printed(Command::new("gdb").args(["-batch", "-nx", "-ex", "disassemble step"]).arg(&program));
     assert!(text.contains("<+15>:") && text.contains("ret"), "{text}");
@@ -237,10 +238,10 @@ fn debugger_sees_local_functions() {
 #[test]
 fn aarch64_files_are_well_formed_and_run() {
     let test = "aarch64_files_are_well_formed_and_run";
-    if !have("readelf", test) {
+    if !ROOM.have("readelf", test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let code = aarch64_program();
     let (object, library, program) = (dir.join("tiny.o"), dir.join("libtiny.so"), dir.join("program"));
     write_object(&code, &object);
@@ -260,16 +261,16 @@ fn aarch64_files_are_well_formed_and_run() {
     assert_eq!(writable, relro);
     assert_eq!((writable.0 + writable.1) % 0x10000, 0, "on a page of any size");
     assert_eq!(tool("readelf", &["-lW"], &library).matches("0x10000\n").count(), 3);
-    if have("llvm-strip-19", test) {
+    if ROOM.have("llvm-strip-19", test) {
         let stripped = dir.join("stripped.so");
         printed(Command::new("llvm-strip-19").arg("-o").args([&stripped, &library]));
         assert_eq!(writable_and_relro(&stripped), (writable, relro));
     }
 
-    if have("qemu-aarch64", test) {
+    if ROOM.have("qemu-aarch64", test) {
         assert_eq!(run(Command::new("qemu-aarch64").arg(&program)).status.code(), Some(42));
     }
-    if have("ld.lld-19", test) && have("qemu-aarch64", test) {
+    if ROOM.have("ld.lld-19", test) && ROOM.have("qemu-aarch64", test) {
         let linked = dir.join("linked");
         printed(Command::new("ld.lld-19").args(["-o".as_ref(), linked.as_os_str(), object.as_os_str()]));
         assert_eq!(run(Command::new("qemu-aarch64").arg(&linked)).status.code(), Some(42));
@@ -279,13 +280,13 @@ fn aarch64_files_are_well_formed_and_run() {
 #[test]
 fn readers_find_nothing_to_complain_about() {
     let test = "readers_find_nothing_to_complain_about";
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let (object, library, program) = (dir.join("tiny.o"), dir.join("libtiny.so"), dir.join("program"));
     write_object(&x86(), &object);
     write_shared(&x86(), &library);
     write_program(&x86_program(), &program);
     for (tool, flags) in [("readelf", "-aW"), ("llvm-readelf", "-aW"), ("objdump", "-dx")] {
-        if !have(tool, test) {
+        if !ROOM.have(tool, test) {
             continue;
         }
         for path in [&object, &library, &program] {

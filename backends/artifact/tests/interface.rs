@@ -84,13 +84,13 @@ fn compiles_everywhere(dir: &Path, source: &str, test: &str) {
     for path in [&c, &cpp] {
         std::fs::write(path, source).expect("the folder is ours");
     }
-    if have("cc", test) {
+    if ROOM.have("cc", test) {
         for standard in ["-std=c99", "-std=c11"] {
             let warnings = printed(Command::new("cc").args(C99).arg(standard).args(["-c", "-o", "/dev/null"]).arg(&c).current_dir(dir));
             assert_eq!(warnings, "");
         }
     }
-    if have("g++", test) {
+    if ROOM.have("g++", test) {
         for standard in ["-std=c++11", "-std=c++17"] {
             printed(Command::new("g++").args(CPP).arg(standard).args(["-c", "-o", "/dev/null"]).arg(&cpp).current_dir(dir));
         }
@@ -132,7 +132,7 @@ fn wrapper_calls_the_model() {
     if !native(test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let (first, second) = (description("first"), description("second"));
     let (archive, library) = (dir.join("libfirst.a"), dir.join("libsecond.so"));
     artifact::archive(&code(&first), "first.o", &mut file(&archive)).expect("an archive");
@@ -146,7 +146,7 @@ fn wrapper_calls_the_model() {
         assert_eq!(global.matches("_model").count(), 1, "{global}");
     }
     for (compiler, flags, source) in [("cc", C99, "user.c"), ("g++", CPP, "user.cc")] {
-        if !have(compiler, test) {
+        if !ROOM.have(compiler, test) {
             continue;
         }
         std::fs::write(dir.join(source), CALLER).expect("the folder is ours");
@@ -210,7 +210,7 @@ fn descriptor_has_the_layout_of_the_interface() {
     if !native(test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let d = dynamic("net");
     let functions = ["net.run", "net.cpu", "net.reset"];
     let mut symbols: Vec<Symbol> = functions.iter().map(|f| Symbol::function(*f, 16, vec![0xb8, 1, 0, 0, 0, 0xc3], vec![])).collect();
@@ -231,7 +231,7 @@ fn descriptor_has_the_layout_of_the_interface() {
 #[test]
 fn header_of_dynamic_model_compiles() {
     let test = "header_of_dynamic_model_compiles";
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     write_header(&dir, &dynamic("net"));
     write_header(&dir, &dynamic("Net2"));
     let user = "#include \"net.h\"\n#include \"Net2.h\"\n#include \"net.h\"\nint64_t use(void *m, int64_t *s);\nint64_t use(void *m, int64_t *s)\n{\n\
@@ -244,7 +244,7 @@ fn header_of_dynamic_model_compiles() {
 #[test]
 fn hostile_names_stay_harmless() {
     let test = "hostile_names_stay_harmless";
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let long = "x".repeat(65536);
     let names = [
         "int",
@@ -320,7 +320,7 @@ fn hostile_names_stay_harmless() {
 #[test]
 fn model_without_tensors_has_a_header() {
     let test = "model_without_tensors_has_a_header";
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let mut d = description("net");
     (d.inputs, d.outputs, d.arena_bytes, d.worker_bytes) = (vec![], vec![], 0, 0);
     write_header(&dir, &d);
@@ -332,7 +332,7 @@ fn model_without_tensors_has_a_header() {
 #[test]
 fn documented_caller_compiles() {
     let test = "documented_caller_compiles";
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let mut d = description("digits");
     d.inputs[0].name = "image".into();
     d.outputs[0].name = "probabilities".into();
@@ -358,7 +358,7 @@ fn documented_caller_compiles() {
     std::fs::write(dir.join("fourth.c"), word(blocks[3])).expect("the folder is ours");
     std::fs::write(dir.join("first.c"), blocks[0]).expect("the folder is ours");
     std::fs::write(dir.join("second.c"), second).expect("the folder is ours");
-    if have("cc", test) {
+    if ROOM.have("cc", test) {
         for file in ["first.c", "third.c", "fourth.c"] {
             printed(Command::new("cc").args(C99).args(["-c", file]).current_dir(&dir));
         }
@@ -373,10 +373,10 @@ fn json_reads_back() {
     let mut d = dynamic("net");
     d.inputs[0].name = "\"\\\u{202e}🦀\n".into();
     let text = artifact::json(&d).expect("it is consistent");
-    if !have("python3", test) {
+    if !ROOM.have("python3", test) {
         return;
     }
-    let path = folder(test).join("net.json");
+    let path = ROOM.folder(test).join("net.json");
     std::fs::write(&path, text).expect("the folder is ours");
     let program = "import json,sys; d = json.load(open(sys.argv[1])); i = d['inputs']; o = d['outputs']\n\
         print(i[0]['name'] == '\"\\\\\\u202e\\U0001f980\\n', i[1]['dims'], i[1]['symbols'], i[2]['dims'], i[3]['quantization'])\n\

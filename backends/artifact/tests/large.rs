@@ -19,7 +19,7 @@ fn large_weights_are_streamed() {
         eprintln!("SKIPPED artifact::large_weights_are_streamed: needs /proc");
         return;
     }
-    let dir = folder("large_weights_are_streamed");
+    let dir = ROOM.folder("large_weights_are_streamed");
     let mut code = x86_program();
     let weights = Content::lazy(BYTES, |put| {
         let block: Vec<u8> = (0..1 << 16).map(|i: u32| (i % 251) as u8).collect();
@@ -38,7 +38,7 @@ fn large_weights_are_streamed() {
         let bytes = path.metadata().expect("written").len();
         assert!((BYTES..BYTES + (64 << 10)).contains(&bytes), "{bytes}");
     }
-    if have("readelf", "large_weights_are_streamed") {
+    if ROOM.have("readelf", "large_weights_are_streamed") {
         let symbols = tool("readelf", &["-sW"], &library);
         assert!(symbols.lines().any(|l| l.contains("0x12c00000 OBJECT  LOCAL") && l.ends_with("weights")), "{symbols}");
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use artifact::{Code, Content, Fault, Machine, RelocationKind, Symbol, System};
+use cases::common::run;
 use common::*;
 
 /// `aarch64_program`, with a way to the table's second entry by an addend, and 200 bytes of streamed weights at 64.
@@ -42,11 +43,11 @@ fn address(path: &Path, symbol: &str) -> u64 {
 #[test]
 fn mach_objects_say_what_apples_tools_read() {
     let test = "mach_objects_say_what_apples_tools_read";
-    if !have("llvm-readobj-19", test) || !have("llvm-nm-19", test) || !have("llvm-ar-19", test) {
+    if !ROOM.have("llvm-readobj-19", test) || !ROOM.have("llvm-nm-19", test) || !ROOM.have("llvm-ar-19", test) {
         return;
     }
     for (system, platform, oldest) in [(System::MacOs, "macos", "11.0"), (System::Ios, "ios", "12.0")] {
-        let dir = folder(&format!("{test}.{platform}"));
+        let dir = ROOM.folder(&format!("{test}.{platform}"));
         let (object, library) = write(&program(system), &dir);
         for path in [&object, &library] {
             let all =
@@ -77,11 +78,11 @@ fn mach_objects_say_what_apples_tools_read() {
 #[test]
 fn mach_archives_link_into_dylibs() {
     let test = "mach_archives_link_into_dylibs";
-    if !have("ld64.lld-19", test) || !have("llvm-nm-19", test) || !have("llvm-objdump-19", test) {
+    if !ROOM.have("ld64.lld-19", test) || !ROOM.have("llvm-nm-19", test) || !ROOM.have("llvm-objdump-19", test) {
         return;
     }
     for (system, platform) in [(System::MacOs, "macos"), (System::Ios, "ios")] {
-        let dir = folder(&format!("{test}.{platform}"));
+        let dir = ROOM.folder(&format!("{test}.{platform}"));
         let (object, library) = write(&program(system), &dir);
         let dylib = dir.join("libtiny.dylib");
         let flags = ["-dylib", "-arch", "arm64", "-platform_version", platform, "14.0", "14.0", "-undefined", "error", "-fatal_warnings"];
@@ -123,10 +124,10 @@ fn mach_archives_link_into_dylibs() {
 #[test]
 fn android_archives_and_images_have_pages_of_16_kb() {
     let test = "android_archives_and_images_have_pages_of_16_kb";
-    if !have("readelf", test) {
+    if !ROOM.have("readelf", test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let code = program(System::Android);
     let (_, library) = write(&code, &dir);
     let image = dir.join("libtiny.so");
@@ -137,7 +138,7 @@ fn android_archives_and_images_have_pages_of_16_kb() {
         loads.len() >= 3 && loads.iter().all(|line| line.ends_with("0x4000"))
     };
     assert!(aligned(&image));
-    if have("ld.lld-19", test) {
+    if ROOM.have("ld.lld-19", test) {
         let linked = dir.join("liblinked.so");
         let flags = ["-shared", "--whole-archive", "-z", "max-page-size=16384", "-z", "defs", "-z", "text", "--fatal-warnings"];
         printed(Command::new("ld.lld-19").args(flags).arg("-o").args([&linked, &library]));
@@ -153,10 +154,10 @@ const SCRIPT: &str = "ENTRY(_start)\nSECTIONS {\n  . = 0x40080000;\n  .text : { 
 #[test]
 fn bare_metal_archives_link_by_a_script() {
     let test = "bare_metal_archives_link_by_a_script";
-    if !have("ld.lld-19", test) || !have("llvm-nm-19", test) {
+    if !ROOM.have("ld.lld-19", test) || !ROOM.have("llvm-nm-19", test) {
         return;
     }
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     let (_, library) = write(&program(System::None), &dir);
     let (script, image) = (dir.join("board.ld"), dir.join("image.elf"));
     std::fs::write(&script, SCRIPT).expect("the folder is ours");
@@ -168,7 +169,7 @@ fn bare_metal_archives_link_by_a_script() {
     let table = (address(&image, "values") + 4).to_le_bytes();
     assert!(bytes.windows(8).any(|window| window == table), "the table holds the address");
     // Linux loads any static image: the same code answers.
-    if have("qemu-aarch64", test) {
+    if ROOM.have("qemu-aarch64", test) {
         assert_eq!(run(Command::new("qemu-aarch64").arg(&image)).status.code(), Some(42));
     }
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use artifact::Fault;
 use artifact::describe::{Description, Dim, Symbol, Tensor};
+use cases::common::run;
 use common::*;
 
 const X: u32 = 1024;
@@ -113,7 +114,7 @@ fn both(dir: &Path, d: &Description, pages: u32, globals: &[(&str, u32)], weight
 
 /// The folder of scripts, and one with all models.
 fn models(test: &str) -> PathBuf {
-    let dir = folder(test);
+    let dir = ROOM.folder(test);
     both(&dir, &tiny("tiny"), 1, &[("input0", X), ("output0", Y)], false);
 
     let heavy = Description { weights_bytes: 3_000_000, ..tiny("heavy") };
@@ -170,7 +171,7 @@ fn node(test: &str, flags: &[&str], script: &str, dir: &Path) -> String {
 #[test]
 fn modules_load_and_run_in_node() {
     let test = "modules_load_and_run_in_node";
-    if !have("node", test) {
+    if !ROOM.have("node", test) {
         return;
     }
     let dir = models(test);
@@ -187,7 +188,7 @@ fn types_are_what_typescript_expects() {
     let test = "types_are_what_typescript_expects";
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/web/node_modules/.bin/tsc");
     let tsc = if installed.exists() { installed } else { PathBuf::from("tsc") };
-    if !have(tsc.to_str().expect("the path is text"), test) {
+    if !ROOM.have(tsc.to_str().expect("the path is text"), test) {
         return;
     }
     let dir = models(test);

@@ -5,7 +5,9 @@ mod common;
 use std::process::Command;
 
 use artifact::Symbol;
+use cases::common::{link, piped};
 use clif::{Entry, Level, Target, Weights};
+use common::ROOM;
 use common::model::{self, N};
 use ir::program::{Address, Call, Step};
 
@@ -165,8 +167,8 @@ fn the_entry_checks_runs_and_reports() {
     assert_eq!((memory.arena_bytes, memory.arena_align, memory.worker_bytes), (256, 64, 128));
     let defines = [("N", N as u64), ("ARENA", memory.arena_bytes), ("WORKER", memory.worker_bytes), ("WEIGHTS", pool.bytes)];
     let defines: String = defines.iter().map(|(name, value)| format!("#define {name} {value}\n")).collect();
-    let program = common::program("entry", vec![near, far], &(defines + SOURCE));
-    let output = common::piped(&mut Command::new(program), &model::weights(&pool));
+    let program = link(&ROOM.folder("entry"), &(defines + SOURCE), vec![near, far]);
+    let output = piped(&mut Command::new(program), &model::weights(&pool));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.is_empty(), "{:?}\n{said}", output.status);
 }

@@ -5,7 +5,10 @@ mod common;
 use arm64::encode::{Assembler, Gpr, Place, Slot};
 use arm64::stubs::cpu::{DOTPROD, I8MM, KNOWN, NEON};
 use artifact::{Machine, Symbol, System};
-use common::batch::{self, Buffer, Call, Link, To};
+use cases::Buffer;
+use cases::batch::Call;
+use cases::batch::aarch64::{self, Link, To};
+use common::ROOM;
 use common::model::{self, N};
 
 // Buffers of a call: the struct, and what it points to.
@@ -232,7 +235,7 @@ fn the_entry_checks_runs_and_reports() {
     }
     symbols.push(parallel_for());
     let rows = rows(&weights);
-    let buffer = |bytes: &Vec<u8>| Buffer { bytes: bytes.clone(), start: 0 };
+    let buffer = |bytes: &Vec<u8>| Buffer::of(bytes.clone());
     let call = |row: &Row| {
         let run = format!("{}.run", row.entry);
         let function = symbols.iter().find(|symbol| symbol.name == run).expect("the entry").clone();
@@ -241,7 +244,7 @@ fn the_entry_checks_runs_and_reports() {
     let calls: Vec<Call> = rows.iter().map(call).collect();
     let link = |call: usize, (buffer, at, to): &(usize, usize, To)| Link { call, buffer: *buffer, at: *at, to: to.clone() };
     let links: Vec<Link> = rows.iter().enumerate().flat_map(|(i, row)| row.links.iter().map(move |l| link(i, l))).collect();
-    let Some(outcomes) = batch::run_linked("entry_aarch64", "max", &calls, symbols.clone(), &links) else { return };
+    let Some(outcomes) = aarch64::run_linked(&ROOM, "entry_aarch64", "max", &calls, symbols.clone(), &links) else { return };
     for (row, outcome) in rows.iter().zip(outcomes) {
         assert_eq!(outcome.status, row.status, "{}", row.name);
         let Some(factor) = row.factor else { continue };

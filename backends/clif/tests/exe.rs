@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use artifact::{Code, Machine, Symbol, System};
+use cases::common::piped;
 use clif::{Exe, Target};
 use common::model::{self, N};
-use common::{A53, A76, HERE, MAX, Processor};
+use common::{A53, A76, HERE, MAX, Processor, ROOM};
 
 /// Writes the program of the model with these levels, and its weights beside it if they are in a file.
 fn program(test: &str, machine: Machine, levels: &[usize], weights_in_file: bool) -> PathBuf {
@@ -33,7 +34,7 @@ fn program(test: &str, machine: Machine, levels: &[usize], weights_in_file: bool
     };
     symbols.extend(clif::exe(&Target::new(machine), &exe).expect("small enough"));
     symbols.extend(stubs(machine));
-    let folder = common::folder(test);
+    let folder = ROOM.folder(test);
     let path = folder.join("net");
     let mut file = std::fs::File::create(&path).expect("the folder is ours");
     let code = Code { machine, system: System::Linux, symbols };
@@ -85,7 +86,7 @@ fn output(factor: f32, x: &[f32], index: &[i64]) -> Vec<u8> {
 }
 
 fn run(on: &Processor, program: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    common::piped(on.command(program).args(arguments), input)
+    piped(on.command(program).args(arguments), input)
 }
 
 /// What this machine's best level makes of the model.
@@ -177,12 +178,12 @@ fn check_weights(on: &Processor, program: &Path, factor: f32) {
 #[test]
 fn an_old_cpu_gets_a_status_and_a_newer_one_its_level() {
     let qemu = "qemu-x86_64";
-    if !common::have(qemu, "exe_qemu") {
+    if !ROOM.have(qemu, "exe_qemu") {
         return;
     }
     let program = program("exe_qemu", Machine::X86_64, &[0, 1], false);
     let (x, index, bytes) = input(2);
-    let on = |cpu: &str| common::piped(Command::new(qemu).args(["-cpu", cpu]).arg(&program), &bytes);
+    let on = |cpu: &str| piped(Command::new(qemu).args(["-cpu", cpu]).arg(&program), &bytes);
     for old in ["Nehalem", "SandyBridge"] {
         let got = on(old);
         assert_eq!((got.status.code(), got.stdout.len()), (Some(5), 0), "{old}");

@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use artifact::{Code, Machine, Symbol, System};
+use cases::common::{link, succeed};
+use common::ROOM;
 use x64::encode::{Alu, Assembler, Condition, Fixed, Gpr, Level, Mem, Width};
 use x64::stubs::{self, Stub, cpu};
 
@@ -31,18 +33,17 @@ int main(void) {
 #[test]
 fn cpu_says_what_the_machine_offers() {
     let name = "cpu_says_what_the_machine_offers";
-    if !common::native(name) || !common::have("cc", name) {
+    if !ROOM.native(name) || !ROOM.have("cc", name) {
         return;
     }
-    let folder = common::folder(name);
-    let object = common::object(&folder, vec![global(stubs::cpu())]);
-    let program = common::link(&folder, ASK_CPU, &object);
+    let folder = ROOM.folder(name);
+    let program = link(&folder, ASK_CPU, vec![vec![global(stubs::cpu())]]);
     let word = |command: &mut Command| -> u64 {
-        let output = common::succeed(command);
+        let output = succeed(command);
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("the program prints a number")
     };
     assert_eq!(word(&mut Command::new(&program)), common::cpu_here());
-    if common::have("qemu-x86_64", name) {
+    if ROOM.have("qemu-x86_64", name) {
         for (model, expected) in [("Nehalem", cpu::KNOWN), ("SandyBridge", cpu::KNOWN), ("Haswell", cpu::KNOWN | cpu::V3)] {
             let mut emulated = Command::new("qemu-x86_64");
             emulated.args(["-cpu", model]).arg(&program).stderr(Stdio::null());
@@ -107,12 +108,11 @@ int main(int argc, char **argv) {
 #[test]
 fn system_calls_reach_the_system() {
     let name = "system_calls_reach_the_system";
-    if !common::native(name) || !common::have("cc", name) {
+    if !ROOM.native(name) || !ROOM.have("cc", name) {
         return;
     }
-    let folder = common::folder(name);
-    let object = common::object(&folder, stubs::system_calls().into_iter().map(global).collect());
-    let program = common::link(&folder, CALL_SYSTEM, &object);
+    let folder = ROOM.folder(name);
+    let program = link(&folder, CALL_SYSTEM, vec![stubs::system_calls().into_iter().map(global).collect()]);
     let mut child =
         Command::new(&program).arg(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program was just made");
     child.stdin.take().expect("it was piped").write_all(b"hello").expect("the program reads it");
@@ -141,10 +141,10 @@ fn main_that_counts_arguments() -> Symbol {
 fn a_program_without_libc_starts_and_exits() {
     use std::os::unix::fs::PermissionsExt as _;
     let name = "a_program_without_libc_starts_and_exits";
-    if !common::native(name) {
+    if !ROOM.native(name) {
         return;
     }
-    let path = common::folder(name).join("program");
+    let path = ROOM.folder(name).join("program");
     let code =
         Code { machine: Machine::X86_64, system: System::Linux, symbols: vec![global(stubs::start()), main_that_counts_arguments()] };
     let mut file = std::fs::File::create(&path).expect("the folder is ours");

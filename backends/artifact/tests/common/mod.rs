@@ -1,49 +1,22 @@
-//! What the tests of this crate share: hand-made code, a folder per test, tools that may be missing (said aloud: a line that
-//! starts with `SKIPPED` on the error stream, which the test runner does not swallow).
+//! What the tests of this crate share: hand-made code, and what tools print.
 #![allow(dead_code)]
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use artifact::{Code, Content, Machine, Relocation, RelocationKind, Symbol, System};
+use cases::common::{Room, succeed};
 
-/// A fresh folder of this test.
-pub fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).expect("a folder for the test");
-    path
-}
+pub const ROOM: Room = cases::room!();
 
-/// Whether `tool` is installed. If not, says which test loses what.
-pub fn have(tool: &str, test: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    if !found {
-        writeln!(std::io::stderr(), "SKIPPED artifact::{test}: {tool} is not installed").expect("standard error");
-    }
-    found
-}
-
-/// Whether this machine runs x86-64 Linux programs itself.
+/// Whether this computer runs x86-64 Linux programs itself, and has a C compiler.
 pub fn native(test: &str) -> bool {
-    let fits = cfg!(all(target_arch = "x86_64", target_os = "linux"));
-    if !fits {
-        writeln!(std::io::stderr(), "SKIPPED artifact::{test}: needs x86-64 Linux").expect("standard error");
-    }
-    fits && have("cc", test)
-}
-
-pub fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    ROOM.native(test) && ROOM.have("cc", test)
 }
 
 /// Runs it and returns what it printed; fails with what it said if its status is not 0.
 pub fn printed(command: &mut Command) -> String {
-    let output = run(command);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}\n{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
+    String::from_utf8_lossy(&succeed(command).stdout).into_owned()
 }
 
 pub fn tool(name: &str, arguments: &[&str], file: &Path) -> String {

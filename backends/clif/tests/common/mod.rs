@@ -1,19 +1,17 @@
-//! What the tests of this crate share: machine descriptions, a folder per test, and
-//! programs that may be missing (said aloud: a line that starts with `SKIPPED` on the error stream).
-#![allow(dead_code, unused_imports)]
+//! What the tests of this crate share: machine descriptions, and processors to run programs on.
+#![allow(dead_code)]
 
-#[path = "../../../arm64/tests/common/batch.rs"]
-pub mod batch;
 pub mod model;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use artifact::{Code, Machine, Symbol, System};
-pub use batch::{folder, piped};
+use artifact::Machine;
+use cases::common::Room;
 use ir::kernel::Facts;
 use ir::kernel::facts::{Menu, MinMax};
+
+pub const ROOM: Room = cases::room!();
 
 /// The lowest level of an x86-64 artifact, as far as scalar kernels care.
 pub const LEVEL: Facts = Facts {
@@ -54,7 +52,7 @@ impl Processor {
     /// Whether programs run on it; if not, says which test loses it.
     pub fn runs(&self, test: &str) -> bool {
         match self.command {
-            [tool, ..] => have(tool, test),
+            [tool, ..] => ROOM.have(tool, test),
             [] => native(test),
         }
     }
@@ -72,15 +70,6 @@ impl Processor {
     }
 }
 
-/// Whether `tool` is installed. If not, says which test loses what.
-pub fn have(tool: &str, test: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    if !found {
-        writeln!(std::io::stderr(), "SKIPPED clif::{test}: {tool} is not installed").expect("standard error");
-    }
-    found
-}
-
 /// Whether this machine runs what the artifact's lowest level needs, and has a C compiler.
 pub fn native(test: &str) -> bool {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -88,26 +77,7 @@ pub fn native(test: &str) -> bool {
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     let fits = false;
     if !fits {
-        writeln!(std::io::stderr(), "SKIPPED clif::{test}: needs x86-64 Linux with AVX2").expect("standard error");
+        ROOM.skip(test, "needs x86-64 Linux with AVX2");
     }
-    fits && have("cc", test)
-}
-
-/// Writes each list of symbols as an object and `source` beside them, and links all. Returns the program.
-pub fn program(test: &str, objects: Vec<Vec<Symbol>>, source: &str) -> PathBuf {
-    let folder = folder(test);
-    let main = folder.join("main.c");
-    std::fs::write(&main, source).expect("the folder is ours");
-    let program = folder.join("program");
-    let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).args([&program, &main]);
-    for (i, symbols) in objects.into_iter().enumerate() {
-        let object = folder.join(format!("code{i}.o"));
-        let mut file = std::fs::File::create(&object).expect("the folder is ours");
-        artifact::object(&Code { machine: Machine::X86_64, system: System::Linux, symbols }, &mut file).expect("the code keeps the laws");
-        cc.arg(object);
-    }
-    let output = cc.output().expect("cc is there");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    program
+    fits && ROOM.have("cc", test)
 }

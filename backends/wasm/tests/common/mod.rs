@@ -3,10 +3,11 @@
 #![allow(dead_code)]
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
+use cases::common::{Room, succeed};
+use cases::{Case, GUARD, Outcome};
 use ir::kernel::tile::{At, Operand, P, Stmt, TileKernel, V};
 use ir::kernel::{Access, Arg, Facts, Kernel, KernelBody};
 use ir::program::{Address, Call, Pool, Port, Program, Step};
@@ -14,21 +15,7 @@ use ir::tensor::{Dtype, Type};
 use wasm::facts::{RELAXED, SIMD128};
 use wasm::{Model, Weights};
 
-/// Bytes before and behind what a kernel may touch. They must stay as they are.
-pub const GUARD: usize = 192;
-
-/// A fresh folder of this test.
-pub fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).expect("a folder for the test");
-    path
-}
-
-/// Says which test is not run, and why.
-pub fn skip(test: &str, why: &str) {
-    writeln!(std::io::stderr(), "SKIPPED wasm::{test}: {why}").expect("standard error");
-}
+pub const ROOM: Room = cases::room!();
 
 /// Reads modules and what to write into them; runs each; writes its status and its ports.
 const SCRIPT: &str = r#"
@@ -69,7 +56,7 @@ pub struct Job {
 pub fn run(test: &str, facts: &Facts, jobs: &[Job]) -> Option<Vec<(i32, Vec<Vec<u8>>)>> {
     jobs.iter().for_each(|job| validate(&job.module, facts));
     let flags = flags(test, facts)?;
-    let folder = folder(&format!("{test}-{}", facts.name));
+    let folder = ROOM.folder(&format!("{test}-{}", facts.name));
     let (script, input, output) = (folder.join("run.mjs"), folder.join("input"), folder.join("output"));
     let mut message = Vec::new();
     let list = |list: &[Vec<u8>], message: &mut Vec<u8>| {
@@ -127,14 +114,14 @@ fn flags(test: &str, facts: &Facts) -> Option<&'static [&'static str]> {
     });
     const FLAG: &[&str] = &["--experimental-wasm-relaxed-simd"];
     if !plain {
-        skip(test, "node is not installed");
+        ROOM.skip(test, "node is not installed");
         return None;
     }
     match (facts.fused, relaxed, with_flag) {
         (false, ..) | (true, true, _) => Some(&[]),
         (true, false, true) => Some(FLAG),
         (true, false, false) => {
-            skip(test, "this node has no relaxed SIMD");
+            ROOM.skip(test, "this node has no relaxed SIMD");
             None
         }
     }
@@ -190,53 +177,32 @@ pub fn module(program: &Program, facts: &Facts) -> Vec<u8> {
     wasm::module(&model).expect("small enough")
 }
 
-/// A kernel and where its pointers point: buffers, and places in them.
-pub struct Case<'c> {
-    pub kernel: &'c Kernel,
-    pub buffers: Vec<(&'c [u8], usize)>,
+/// What the cases did, all in one module, each buffer between guards. None of them may fail.
+pub fn together(test: &str, facts: &Facts, cases: &[&Case]) -> Option<Vec<Outcome>> {
+    let (status, outputs) = run(test, facts, &[job(facts, cases)])?.remove(0);
+    let mut outputs = outputs.into_iter();
+    let bare = |case: &&Case| outcome(case, status, outputs.by_ref().take(case.buffers.len()));
+    Some(cases.iter().map(bare).collect())
 }
 
-/// All cases in one module, each buffer between guards. The buffers afterwards, for each case, and the status of the last.
-pub fn together(test: &str, facts: &Facts, cases: &[Case]) -> Option<(i32, Vec<Vec<Vec<u8>>>)> {
-    let (status, mut outputs) = run(test, facts, &[job(facts, cases)])?.remove(0);
-    outputs.reverse();
-    let mut bare = |bytes: &[u8]| {
-        let guarded = outputs.pop().expect("there is an output for each buffer");
-        let inside = GUARD..GUARD + bytes.len();
-        let untouched = guarded[..inside.start].iter().chain(&guarded[inside.end..]).all(|&byte| byte == 0x5A);
-        assert!(untouched, "a byte beyond a buffer of {} bytes was written", bytes.len());
-        guarded[inside].to_vec()
-    };
-    let buffers = cases.iter().map(|case| case.buffers.iter().map(|(bytes, _)| bare(bytes)).collect()).collect();
-    Some((status, buffers))
+/// What a case did, by the status and its buffers between guards.
+pub fn outcome(case: &Case, status: i32, outputs: impl Iterator<Item = Vec<u8>>) -> Outcome {
+    Outcome { status, buffers: case.buffers.iter().zip(outputs).map(|(buffer, guarded)| buffer.bare(&guarded)).collect() }
 }
 
 /// A module that runs the cases in order.
-pub fn job(facts: &Facts, cases: &[Case]) -> Job {
+pub fn job(facts: &Facts, cases: &[&Case]) -> Job {
     let mut outputs = Vec::new();
     let mut calls = Vec::new();
     for (kernel, case) in cases.iter().enumerate() {
         let mut args = Vec::new();
-        for (bytes, start) in &case.buffers {
-            args.push(Address::Output { index: outputs.len(), offset: (GUARD + start) as u64 });
-            outputs.push([&[0x5A; GUARD], *bytes, &[0x5A; GUARD]].concat());
+        for buffer in &case.buffers {
+            args.push(Address::Output { index: outputs.len(), offset: (GUARD + buffer.start) as u64 });
+            outputs.push(buffer.guarded());
         }
         calls.push(Call { kernel, args });
     }
     let sizes: Vec<usize> = outputs.iter().map(Vec::len).collect();
     let program = program(cases.iter().map(|case| case.kernel.clone()).collect(), calls, &sizes);
     Job { module: module(&program, facts), weights: vec![], inputs: vec![], outputs }
-}
-
-/// Runs it; fails with what it said if its status is not 0.
-pub fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }

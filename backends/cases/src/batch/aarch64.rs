@@ -1,29 +1,16 @@
-//! Many functions in one process: a static program without a library, made by our own encoder, that calls each with its buffers and
-//! gives the buffers back. Each buffer ends where its memory ends: the page behind it may not be touched. `qemu-aarch64` runs
-//! it. Knows no kernel.
-#![allow(dead_code)]
+//! A static ARM64 Linux program without a library, made by our own encoder. `qemu-aarch64` runs it.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use arm64::encode::{Assembler, Condition, Gpr, Place, Slot, Vector};
 use arm64::stubs;
 use artifact::{Code, Machine, Relocation, RelocationKind, Symbol, System};
 
-/// Bytes, and where in them the pointer points that is handed over.
-#[derive(Clone, Debug)]
-pub struct Buffer {
-    pub bytes: Vec<u8>,
-    pub start: usize,
-}
-
-/// A function of at most [`ARGS`] pointers.
-pub struct Call {
-    pub function: Symbol,
-    pub buffers: Vec<Buffer>,
-}
+use super::Call;
+use crate::common::{Room, piped};
+use crate::{Buffer, Outcome};
 
 /// The eight bytes at `at` of a call's buffer become an address.
 #[derive(Clone, Debug)]
@@ -42,39 +29,18 @@ pub enum To {
     Function(String),
 }
 
-/// What a call returned, and its buffers afterwards.
-pub struct Outcome {
-    pub status: i32,
-    pub buffers: Vec<Vec<u8>>,
-}
-
 /// The most pointers of a function.
 pub const ARGS: usize = 12;
 const PAGE: usize = 4096;
 
-/// A fresh folder of this test.
-pub fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = std::fs::remove_dir_all(&path);
-    std::fs::create_dir_all(&path).expect("a folder for the test");
-    path
-}
-
-/// Says which test is not run, and why.
-pub fn skip(test: &str, why: &str) {
-    writeln!(std::io::stderr(), "SKIPPED {}::{test}: {why}", env!("CARGO_PKG_NAME")).expect("standard error");
-}
-
 /// The command that runs an ARM64 Linux program as `cpu` would, or `None`, said aloud.
-pub fn runner(cpu: &str, test: &str) -> Option<Command> {
+pub fn runner(room: &Room, cpu: &str, test: &str) -> Option<Command> {
     const QEMU: &str = "qemu-aarch64";
-    if Command::new(QEMU).arg("--version").output().is_ok() {
+    room.have(QEMU, test).then(|| {
         let mut command = Command::new(QEMU);
         command.args(["-cpu", cpu]);
-        return Some(command);
-    }
-    skip(test, &format!("{QEMU} is not installed"));
-    None
+        command
+    })
 }
 
 /// `symbols` as a program at `path`.
@@ -83,25 +49,6 @@ pub fn program(path: &Path, symbols: Vec<Symbol>) {
     let mut file = std::fs::File::create(path).expect("the folder is ours");
     artifact::executable(&code, "_start", &mut file).expect("well-formed code");
     file.set_permissions(std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
-}
-
-/// Runs `command` with `input` on its standard input.
-pub fn piped(command: &mut Command, input: &[u8]) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let mut stdin = child.stdin.take().expect("it was asked for");
-    let input = input.to_vec();
-    // a child that fails early does not read
-    let writer = std::thread::spawn(move || {
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().expect("the child ends");
-    writer.join().expect("writing to a pipe does not panic");
-    output
 }
 
 /// What the program's one piece of memory holds, in bytes from its start.
@@ -120,14 +67,14 @@ struct Layout {
 }
 
 /// Calls every function on the processor `cpu`. `None` when nothing here runs it, which is said aloud.
-pub fn run(test: &str, cpu: &str, calls: &[Call]) -> Option<Vec<Outcome>> {
+pub fn run(room: &Room, test: &str, cpu: &str, calls: &[Call]) -> Option<Vec<Outcome>> {
     let functions = calls.iter().map(|call| call.function.clone()).collect();
-    run_linked(test, cpu, calls, functions, &[])
+    run_linked(room, test, cpu, calls, functions, &[])
 }
 
 /// The same with addresses in buffers. `symbols` are all that the program has; a call names one of them.
-pub fn run_linked(test: &str, cpu: &str, calls: &[Call], symbols: Vec<Symbol>, linked: &[Link]) -> Option<Vec<Outcome>> {
-    let mut command = runner(cpu, test)?;
+pub fn run_linked(room: &Room, test: &str, cpu: &str, calls: &[Call], symbols: Vec<Symbol>, linked: &[Link]) -> Option<Vec<Outcome>> {
+    let mut command = runner(room, cpu, test)?;
     let mut image = Vec::new();
     let mut guards = Vec::new();
     let buffers: usize = calls.iter().map(|call| call.buffers.len()).sum();
@@ -176,7 +123,7 @@ pub fn run_linked(test: &str, cpu: &str, calls: &[Call], symbols: Vec<Symbol>, l
         }
     }
     let layout = Layout { bytes: image.len(), ..layout };
-    let path = folder(&format!("{test}-{cpu}")).join("program");
+    let path = room.folder(&format!("{test}-{cpu}")).join("program");
     program(&path, complete(symbols, &table, calls.len(), &layout));
     let output = piped(command.arg(&path), &image);
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,23 +1,17 @@
 //! Scalar kernels to compare machines with: every operation on edge values, every element type, and random kernels with
 //! control flow.
-#![allow(dead_code)]
 
 use ir::kernel::scalar::{Binary, Cell, Expr, ScalarKernel, Stmt, Ty, Unary, Value, ty_of};
-use ir::kernel::{Access, Arg, Facts, Kernel, KernelBody};
+use ir::kernel::{Facts, KernelBody};
 use ir::tensor::Dtype;
 
-/// A kernel and the memory that it runs on: one buffer for each argument, dense elements of a type.
-pub struct Case {
-    pub kernel: Kernel,
-    pub facts: Facts,
-    pub buffers: Vec<(Dtype, Vec<u8>)>,
-}
+use crate::{Buffer, Case};
 
 /// Marsaglia's xorshift64*.
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -33,22 +27,9 @@ impl Random {
     }
 }
 
-/// Whether an element of a buffer is a NaN: any equals any other.
-pub fn is_nan(dtype: Dtype, bytes: &[u8]) -> bool {
-    let bits = bytes.iter().rev().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
-    match dtype {
-        Dtype::F32 => f32::from_bits(bits as u32).is_nan(),
-        Dtype::F64 => f64::from_bits(bits).is_nan(),
-        Dtype::F16 => bits & 0x7fff > 0x7c00,
-        Dtype::BF16 => bits & 0x7fff > 0x7f80,
-        _ => false,
-    }
-}
-
-fn kernel(name: &str, scalar: ScalarKernel, buffers: &[(Dtype, Vec<u8>)]) -> Kernel {
-    let args = buffers.iter().enumerate();
-    let args = args.map(|(i, (_, bytes))| Arg { name: format!("a{i}"), low: 0, high: bytes.len() as i64, access: Access::ReadWrite });
-    Kernel { name: name.into(), args: args.collect(), body: KernelBody::Scalar(scalar) }
+fn case(name: &str, scalar: ScalarKernel, facts: &Facts, buffers: Vec<(Dtype, Vec<u8>)>) -> Case {
+    let buffers = buffers.into_iter().map(|(dtype, bytes)| Buffer { dtype, bytes, start: 0 }).collect();
+    Case::new(name.into(), KernelBody::Scalar(scalar), facts, buffers)
 }
 
 /// Statements under construction.
@@ -93,7 +74,7 @@ pub fn for_each(name: String, ins: &[Ty], out: Ty, data: Vec<Vec<u8>>, facts: &F
     build.kernel.body = body;
     let mut buffers: Vec<(Dtype, Vec<u8>)> = ins.iter().map(|ty| dense(*ty)).zip(data).collect();
     buffers.push((dense(out), vec![0xee; n * dense(out).bytes()]));
-    Case { kernel: kernel(&name, build.kernel, &buffers), facts: facts.clone(), buffers }
+    case(&name, build.kernel, facts, buffers)
 }
 
 fn ints() -> Vec<i64> {
@@ -209,17 +190,17 @@ pub fn operations(levels: &[Facts]) -> Vec<Case> {
         // a constant on the right takes other paths through the compiler
         if from == Ty::Int {
             for constant in [0, -1, 1, 3, 7, 63, 64, -64, i64::MIN, i64::MAX, 1 << 40] {
-                let mut case = for_each(format!("{op:?} by {constant}"), &[from], to, vec![values(from).concat()], &levels[0], |v| {
+                let mut by = for_each(format!("{op:?} by {constant}"), &[from], to, vec![values(from).concat()], &levels[0], |v| {
                     Expr::Binary(op, v[0], Value(0))
                 });
-                let KernelBody::Scalar(scalar) = &mut case.kernel.body else { unreachable!() };
+                let KernelBody::Scalar(scalar) = &mut by.kernel.body else { unreachable!() };
                 let value = Value(scalar.values.len() as u32);
                 scalar.values.push(Ty::Int);
                 scalar.body.insert(0, Stmt::Let { to: value, expr: Expr::Int(constant) });
                 let Some(Stmt::For { body, .. }) = scalar.body.last_mut() else { unreachable!() };
                 let Stmt::Let { expr: Expr::Binary(_, _, b), .. } = &mut body[1] else { unreachable!() };
                 *b = value;
-                cases.push(case);
+                cases.push(by);
             }
         }
     }
@@ -289,7 +270,7 @@ pub fn elements(facts: &Facts) -> Vec<Case> {
         inside.push(Stmt::Store { arg: 3, dtype: *dtype, at: var, value: loaded });
         body.push(Stmt::For { var, from, to, body: inside });
         build.kernel.body = body;
-        cases.push(Case { kernel: kernel(dtype.name(), build.kernel, &buffers), facts: facts.clone(), buffers });
+        cases.push(case(dtype.name(), build.kernel, facts, buffers));
     }
     cases
 }
@@ -485,8 +466,7 @@ pub fn random(levels: &[Facts]) -> Vec<Case> {
         }
         let mut scalar = writer.build.kernel;
         scalar.body = start;
-        let facts = levels[number % levels.len()].clone();
-        cases.push(Case { kernel: kernel(&format!("random {number}"), scalar, &buffers), facts, buffers });
+        cases.push(case(&format!("random {number}"), scalar, &levels[number % levels.len()], buffers));
     }
     cases
 }
