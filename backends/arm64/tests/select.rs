@@ -1,23 +1,10 @@
 //! Machine against oracle, bit for bit: random tile kernels, every operation, every partial access at the very end of its memory, and
 //! every form of an address and a constant.
 
-use arm64::facts::ARMV8;
-use cases::Case;
-use cases::batch::{self, aarch64};
+mod common;
+
 use cases::tile::{self, Random};
-use ir::kernel::Facts;
-
-/// The plainest processor: what runs there runs everywhere.
-const CPU: &str = "cortex-a53";
-
-fn check(name: &str, make: impl Fn(&'static Facts) -> Vec<Case>) {
-    let cases = make(&ARMV8);
-    let compile = |name, case: &Case| arm64::function(name, arm64::compile(case.tile(), case.kernel.args.len(), &ARMV8));
-    let calls = batch::calls(&cases, compile);
-    let Some(outcomes) = aarch64::run(&cases::room!(), name, CPU, &calls) else { return };
-    cases.iter().zip(&outcomes).for_each(|(case, outcome)| case.judge(CPU, outcome));
-    println!("{name}: {} cases", cases.len());
-}
+use common::check;
 
 #[test]
 fn random_kernels_agree_with_the_oracle() {

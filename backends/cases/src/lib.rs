@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod common;
+pub mod generated;
 pub mod scalar;
 pub mod tile;
 

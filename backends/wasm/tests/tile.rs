@@ -4,6 +4,7 @@
 mod common;
 
 use cases::Case;
+use cases::generated;
 use cases::tile::{self, Random};
 use ir::kernel::Facts;
 use wasm::facts::LEVELS;
@@ -52,4 +53,19 @@ fn constants_are_what_they_say() {
 #[test]
 fn movements_in_accesses_add_up() {
     check("movements_in_accesses_add_up", tile::movements);
+}
+
+#[test]
+fn every_family_of_kernels_agrees_with_the_oracle() {
+    check("every_family_of_kernels_agrees_with_the_oracle", generated::families);
+}
+
+#[test]
+fn every_function_agrees_with_the_oracle() {
+    check("every_function_agrees_with_the_oracle", generated::functions);
+}
+
+#[test]
+fn products_of_every_tile_agree_with_the_oracle() {
+    check("products_of_every_tile_agree_with_the_oracle", generated::products);
 }

@@ -3,31 +3,8 @@
 
 mod common;
 
-use cases::Case;
-use cases::batch::{self, x86};
 use cases::tile::{self, Random};
-use common::ROOM;
-use ir::kernel::Facts;
-use x64::facts::LEVELS;
-
-fn check(name: &str, make: impl Fn(&'static Facts) -> Vec<Case>) {
-    if !ROOM.native(name) || !ROOM.have("cc", name) {
-        return;
-    }
-    for level in LEVELS {
-        let cases = make(level.facts);
-        let compile = |name, case: &Case| x64::function(name, x64::compile(case.tile(), case.kernel.args.len(), level.facts));
-        let calls = batch::calls(&cases, compile);
-        let program = x86::program(&ROOM.folder(&format!("{name}-{}", level.facts.name)), &calls);
-        if common::cpu_here() & level.cpu == 0 {
-            ROOM.skip(name, &format!("this machine has no {}", level.facts.name));
-            continue;
-        }
-        let outcomes = x86::run(&program, &calls);
-        cases.iter().zip(&outcomes).for_each(|(case, outcome)| case.judge(level.facts.name, outcome));
-        println!("{name}: {} cases on {}", cases.len(), level.facts.name);
-    }
-}
+use common::check;
 
 #[test]
 fn random_kernels_agree_with_the_oracle() {

@@ -118,7 +118,7 @@ impl Run<'_, '_, '_> {
             ScalarOp::Shl => Unary::Shl(shift(args)),
             ScalarOp::Shr => Unary::Sar(shift(args)),
             ScalarOp::Cast(to) if from == Dtype::I32 && to == Dtype::F32 => Unary::FromInt,
-            ScalarOp::Cast(to) if from == Dtype::F32 && to == Dtype::I32 => return self.to_int(a, pool, w),
+            ScalarOp::Cast(to) if from == Dtype::F32 && to == Dtype::I32 => return self.saturate(a, pool, w),
             ScalarOp::BitNot => {
                 let to = self.result(args, pool)?;
                 w.binary(Binary::Xor, to, a, Operand::Bits(u32::MAX));
@@ -136,7 +136,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// Toward zero; what is too large is the largest, what is too small the smallest, NaN is 0.
-    fn to_int(&mut self, a: V, pool: &mut Pool, w: &mut Writer) -> Result<Slot, Pressure> {
+    fn saturate(&mut self, a: V, pool: &mut Pool, w: &mut Writer) -> Result<Slot, Pressure> {
         const BEYOND: f32 = 2147483648.0;
         const LARGEST: f32 = 2147483520.0;
         let (to, other) = (self.take(pool)?, self.take(pool)?);
