@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use ir::{Graph, Op, Tensor};
 use maquette::compare::{Tolerance, distance};
-use maquette::compile::Weights;
+use maquette::compile::{Options, Weights};
 use maquette::error::Error;
 use maquette::execute::Runner;
 use maquette::files::Scratch;
 use maquette::machine::{self, Built, Machine};
-use maquette::target::{Emit, Level};
+use maquette::target::{self, Emit, Level, Target};
 use runtime_stub::{Input, Library, MaquetteCall, MaquetteModel, MaquetteSymbol, MaquetteTensor, Output, Pool, Session, TaskFn, Workers};
 use tests::house::{self, have, must, piped};
 use tests::suite::oracle;
@@ -491,20 +491,45 @@ fn weights_in_a_file_are_read_and_checked() {
 #[test]
 fn processors_run_what_they_can_and_refuse_the_rest() {
     let test = "other processors";
-    let Some((target, _)) = house::here(test) else { return };
-    if !have("qemu-x86_64", test) {
-        return;
-    }
-    let levels = |words: &[&str]| target.cpu(&words.iter().map(|w| w.to_string()).collect::<Vec<_>>()).expect("there are such levels");
-    let on = |cpu: &str| Runner::parse(&format!("qemu-x86_64 -cpu {cpu}")).expect("no quotes");
-    for (words, cpu, runs) in [
-        (&["x86-64-v3"][..], "Haswell", true),
-        (&["x86-64-v3", "x86-64-v4"], "Haswell", true),
-        (&["x86-64-v4"], "Haswell", false),
-        (&["x86-64-v3"], "Nehalem", false),
-        (&["x86-64-v3", "x86-64-v4"], "Nehalem", false),
+    for (name, emulator, all) in [
+        (
+            "x86_64-linux",
+            "qemu-x86_64",
+            &[
+                (&["x86-64-v3"][..], "Haswell", true),
+                (&["x86-64-v3", "x86-64-v4"], "Haswell", true),
+                (&["x86-64-v4"], "Haswell", false),
+                (&["x86-64-v3"], "Nehalem", false),
+                (&["x86-64-v3", "x86-64-v4"], "Nehalem", false),
+            ][..],
+        ),
+        (
+            "aarch64-linux",
+            "qemu-aarch64",
+            &[
+                (&["armv8"][..], "cortex-a53", true),
+                (&["armv8", "armv8+dotprod", "armv8+i8mm"], "cortex-a53", true),
+                (&["armv8", "armv8+dotprod", "armv8+i8mm"], "cortex-a76", true),
+                (&["armv8", "armv8+dotprod", "armv8+i8mm"], "max", true),
+                (&["armv8+dotprod"], "cortex-a53", false),
+                (&["armv8+dotprod"], "cortex-a76", true),
+                (&["armv8+i8mm"], "cortex-a76", false),
+                (&["armv8+dotprod", "armv8+i8mm"], "cortex-a53", false),
+            ],
+        ),
     ] {
-        let options = house::options(levels(words), "digits");
+        if have(emulator, test) {
+            processors(target::target(name).expect("it is in the table"), emulator, all);
+        }
+    }
+}
+
+/// Levels of an artifact, a processor, and whether it runs there.
+fn processors(target: &'static Target, emulator: &str, all: &[(&[&str], &str, bool)]) {
+    let levels = |words: &[&str]| target.cpu(&words.iter().map(|w| w.to_string()).collect::<Vec<_>>()).expect("there are such levels");
+    let on = |cpu: &str| Runner::parse(&format!("{emulator} -cpu {cpu}")).expect("no quotes");
+    for &(words, cpu, runs) in all {
+        let options = Options::new(target, levels(words), "digits");
         let graph = house::import(&house::digits(), &options).expect("the model is right");
         let image = house::made_up(&graph, 12);
         let wanted = one(oracle(&graph, &image).expect("right inputs"));
