@@ -3,8 +3,9 @@
 # Needs llvm-mc and llvm-mca 19. It says nothing of time: caches are not in the models.
 set -eu
 cd "$(dirname "$0")/.."
-tool() { command -v "$1-19" || command -v "$1" || { echo "skipped: $1 is not installed" >&2; exit 0; }; }
-mc=$(tool llvm-mc) mca=$(tool llvm-mca)
+tool() { command -v "$1-19" || command -v "$1" || { echo "skipped: $1 is not installed" >&2; return 1; }; }
+mc=$(tool llvm-mc) || exit 0
+mca=$(tool llvm-mca) || exit 0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cargo run --release --quiet --locked -p maquette-arm64 --example loops >"$work/all"
