@@ -60,12 +60,59 @@ fn aarch64(symbol: &Symbol, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Each module in WebAssembly's own text form.
+/// Each module in WebAssembly's own text form; of its data only where they lie and how many there are.
 pub fn modules(modules: &[Module], out: &mut dyn Write) -> Result<()> {
     for module in modules {
         writeln!(out, ";; {} {} bytes", module.level, module.bytes.len())?;
-        let text = wasmprinter::print_bytes(&module.bytes).map_err(|why| Error::Internal(format!("the module cannot be read: {why}")))?;
-        out.write_all(text.as_bytes())?;
+        let mut text = Sizes { out, data: false, bytes: None };
+        let printed = wasmprinter::Config::new().print(&module.bytes, &mut text);
+        printed.map_err(|why| Error::Internal(format!("the module cannot be listed: {why}")))?;
     }
     Ok(())
+}
+
+/// Text on its way out, with the size of each data segment instead of its bytes.
+struct Sizes<'a> {
+    out: &'a mut dyn Write,
+    /// A segment has begun.
+    data: bool,
+    /// Its bytes so far, within its quotes.
+    bytes: Option<i64>,
+}
+
+impl wasmprinter::Print for Sizes<'_> {
+    fn write_str(&mut self, text: &str) -> std::io::Result<()> {
+        match (self.data, text, self.bytes) {
+            (true, "\"", None) => self.bytes = Some(0),
+            (true, "\"", Some(bytes)) => {
+                (self.data, self.bytes) = (false, None);
+                write!(self.out, "(; {bytes} bytes ;)")?;
+            }
+            // a byte is one character, or a backslash and two
+            (true, _, Some(bytes)) => self.bytes = Some(bytes + text.len() as i64 - 2 * text.matches('\\').count() as i64),
+            (_, _, _) => {
+                self.data |= text == "data ";
+                self.out.write_all(text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_listed_without_its_data() {
+        // (module (memory 1) (data (i32.const 8) "…") (data (i32.const 9) "data "))
+        let memory = [5, 3, 1, 0, 1];
+        let data = [&[11, 22, 2, 0, 0x41, 8, 11, 6][..], b"\"\\a\0\n(", &[0, 0x41, 9, 11, 5], b"data "].concat();
+        let bytes = [b"\0asm\x01\0\0\0", &memory[..], &data].concat();
+        let mut out = Vec::new();
+        modules(&[Module { level: "simd128", bytes }], &mut out).expect("it is a module");
+        let text = String::from_utf8(out).expect("it is text");
+        let data: Vec<&str> = text.lines().filter(|line| line.contains("data")).map(str::trim).collect();
+        assert_eq!(data, ["(data (;0;) (i32.const 8) (; 6 bytes ;))", "(data (;1;) (i32.const 9) (; 5 bytes ;))"], "{text}");
+    }
 }
