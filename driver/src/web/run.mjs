@@ -2,29 +2,64 @@
 import { readSync, writeSync } from 'node:fs';
 import { load } from './model.mjs';
 
+const [BAD_SIZE, USAGE, OUTPUT] = [3, 64, 74];
+const lock = new Int32Array(new SharedArrayBuffer(4));
+
+/** The bytes moved, fewer than the view has only where the other side has ended. */
 function whole(step, view) {
-  for (let at = 0; at < view.length;) {
+  let at = 0;
+  while (at < view.length) {
     try {
       const moved = step(view, at);
-      if (moved === 0) process.exit(74);
+      if (moved === 0) break;
       at += moved;
     } catch (error) {
-      // a pipe that would have to wait
+      if (error.code === 'EOF') break;
       if (error.code !== 'EAGAIN') throw error;
+      // a pipe that does not wait by itself: sleep for a millisecond
+      Atomics.wait(lock, 0, 0, 1);
     }
   }
+  return at;
 }
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-const put = (view) => whole((view, at) => writeSync(1, view, at), view);
+const got = (view) => whole((view, at) => readSync(0, view, at, view.length - at), view);
 
+function end(code, why) {
+  process.stderr.write(`${why}\n`);
+  process.exit(code);
+}
+
+function put(view) {
+  try {
+    if (whole((view, at) => writeSync(1, view, at), view) === view.length) return;
+  } catch (error) {
+    end(OUTPUT, error.stack);
+  }
+  end(OUTPUT, 'the output is not taken');
+}
+
+function asked([bench, runs, ...more]) {
+  if (bench === undefined) return 0;
+  const n = /^\d+$/.test(runs) ? Number(runs) : 0;
+  if (bench !== '--bench' || n === 0 || n > 10_000_000 || more.length > 0) end(USAGE, 'usage: run.mjs [--bench N] < inputs > outputs');
+  return n;
+}
+
+const runs = asked(process.argv.slice(2));
 try {
   const model = await load();
   const { inputs, outputs } = model.description;
-  for (const { name } of inputs) whole((view, at) => readSync(0, view, at, view.length - at), bytes(model.inputs[name]));
-  if (process.argv[2] === '--bench') {
+  for (const { name } of inputs) {
+    const view = bytes(model.inputs[name]);
+    const has = got(view);
+    if (has < view.length) end(BAD_SIZE, `input "${name}" has ${has} bytes, not ${view.length}`);
+  }
+  if (got(new Uint8Array(1)) > 0) end(BAD_SIZE, 'there is more input than the model takes');
+  if (runs > 0) {
     const times = [];
     model.run();
-    for (let n = Number(process.argv[3]); n > 0; n--) {
+    for (let n = runs; n > 0; n--) {
       const start = process.hrtime.bigint();
       model.run();
       times.push(process.hrtime.bigint() - start);
@@ -35,6 +70,5 @@ try {
     for (const { name } of outputs) put(bytes(model.outputs[name]));
   }
 } catch (error) {
-  process.stderr.write(`${error?.stack ?? error}\n`);
-  process.exit(error?.status > 0 ? error.status : 1);
+  end(error?.status > 0 ? error.status : 1, error?.stack ?? error);
 }
