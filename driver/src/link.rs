@@ -78,8 +78,15 @@ fn modules(
         let facts = level.facts.expect("a level that is not there yet is refused where it is named");
         let weights = if weights.is_none() { wasm::Weights::Embedded(pool) } else { wasm::Weights::Loaded(pool.bytes) };
         let model = wasm::Model { program, facts, constants, weights };
-        modules.push(Module { level: level.name, bytes: wasm::module(&model)? });
+        let mut bytes = wasm::module(&model)?;
+        description.fingerprints.push(artifact::web::seal(&mut bytes));
+        modules.push(Module { level: level.name, bytes });
         watch.step();
+    }
+    if weights.is_some() {
+        let mut print = artifact::web::Print::sample();
+        pool.write(&mut |bytes| print.push(bytes));
+        description.fingerprints.push(print.finish());
     }
     description.contents.constant_bytes = pool.bytes;
     description.contents.code_bytes = modules.iter().map(|m| m.bytes.len() as u64).max().unwrap_or(0);

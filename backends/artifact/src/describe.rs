@@ -34,6 +34,9 @@ pub struct Description {
     pub state_bytes: u64,
     /// Size of the weight file; 0: the weights are in the artifact.
     pub weights_bytes: u64,
+    /// Of WebAssembly: what [`crate::web::seal`] says of each level's module, then a sampling [`crate::web::Print`] of the weight
+    /// file if there is one.
+    pub fingerprints: Vec<u64>,
     /// Told in the JSON only.
     pub contents: Contents,
 }

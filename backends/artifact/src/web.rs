@@ -10,6 +10,10 @@ use crate::json::{interface, object, text};
 use crate::name::for_comment;
 use crate::{Fault, header};
 
+mod print;
+
+pub use print::{Print, seal};
+
 const MODULE: &str = include_str!("web/model.mjs");
 const TYPES: &str = include_str!("web/model.d.ts");
 
@@ -18,8 +22,10 @@ pub fn module_file(description: &Description, level: &str) -> String {
     format!("{}.{level}.wasm", description.name)
 }
 
-/// The text of `NAME.mjs`. It looks for [`module_file`] of each level, and for `NAME.bin` if there are weights in a file.
-/// Fault: a description that contradicts itself, two inputs or two outputs of one name, or a level other than `simd128`, `relaxed`.
+/// The text of `NAME.mjs`. It looks for [`module_file`] of each level, and for `NAME.bin` if there are weights in a file, and takes
+/// only those of the description's fingerprints.
+/// Fault: a description that contradicts itself, two inputs or two outputs of one name, a level other than `simd128`, `relaxed`, or
+/// not a fingerprint per file.
 pub fn mjs(description: &Description) -> Result<String, Fault> {
     let d = description;
     let mut fields = interface(d)?;
@@ -27,6 +33,10 @@ pub fn mjs(description: &Description) -> Result<String, Fault> {
     fields.push(("weights_bytes", d.weights_bytes.to_string()));
     let mut files: Vec<String> = d.levels.iter().map(|level| module_file(d, level)).collect();
     files.extend((d.weights_bytes > 0).then(|| format!("{}.bin", d.name)));
+    if d.fingerprints.len() != files.len() {
+        return Err(Fault::Describe(format!("{} fingerprints for {} files", d.fingerprints.len(), files.len())));
+    }
+    let prints = files.iter().zip(&d.fingerprints).map(|(file, print)| format!("  '{file}': '{print:016x}',\n")).collect::<String>();
     // Bundlers find a file by this very expression.
     let files = files.iter().map(|file| format!("  '{file}': () => new URL('./{file}', import.meta.url),\n")).collect::<String>();
     let elements = d.inputs.iter().chain(&d.outputs).map(Tensor::element).collect::<Result<Vec<_>, _>>()?;
@@ -39,6 +49,7 @@ pub fn mjs(description: &Description) -> Result<String, Fault> {
             ("compiler", for_comment(&d.compiler)),
             ("description", object(&fields)),
             ("files", format!("{{\n{files}}}")),
+            ("prints", format!("{{\n{prints}}}")),
             ("arrays", format!("{{ {arrays} }}")),
         ],
     ))

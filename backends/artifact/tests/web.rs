@@ -99,7 +99,13 @@ fn tiny(name: &str) -> Description {
     description(name, vec![tensor("x", 1, &[1, 4], 16)], vec![tensor("y", 1, &[4], 16)])
 }
 
+/// The fingerprints of `d` are those of its weights.
 fn write(dir: &Path, d: &Description, modules: &[(&str, Vec<u8>)]) {
+    let mut d = d.clone();
+    let mut modules = modules.to_vec();
+    let prints: Vec<u64> = modules.iter_mut().map(|(_, bytes)| artifact::web::seal(bytes)).collect();
+    d.fingerprints.splice(..0, prints);
+    let d = &d;
     let put = |file: String, bytes: &[u8]| std::fs::write(dir.join(file), bytes).expect("the folder is ours");
     put(format!("{}.mjs", d.name), artifact::web::mjs(d).expect("it is consistent").as_bytes());
     put(format!("{}.d.ts", d.name), artifact::web::d_ts(d).expect("it is consistent").as_bytes());
@@ -117,9 +123,12 @@ fn models(test: &str) -> PathBuf {
     let dir = ROOM.folder(test);
     both(&dir, &tiny("tiny"), 1, &[("input0", X), ("output0", Y)], false);
 
-    let heavy = Description { weights_bytes: 3_000_000, ..tiny("heavy") };
+    // an odd word and a part of one at the end
+    let mut weights: Vec<u8> = (0..750_000u32).flat_map(|i| ((i % 1000) as f32).to_le_bytes()).collect();
+    weights.extend([1, 2, 3, 4, 5, 6]);
+    let fingerprints = vec![artifact::web::Print::sample().of(&weights)];
+    let heavy = Description { weights_bytes: 3_000_006, fingerprints, ..tiny("heavy") };
     both(&dir, &heavy, 64, &[("input0", X), ("output0", Y), ("weights", WEIGHTS)], true);
-    let weights: Vec<u8> = (0..750_000u32).flat_map(|i| ((i % 1000) as f32).to_le_bytes()).collect();
     std::fs::write(dir.join("heavy.bin"), weights).expect("the folder is ours");
 
     // Its memory does not reach the output: modules of another compilation.
@@ -212,6 +221,7 @@ fn what_cannot_be_said_is_a_fault() {
     fails(&Description { name: "no name".into(), ..tiny("x") });
     // The same name on both sides is two tensors.
     let d = description("same", vec![tensor("x", 1, &[4], 16)], vec![tensor("x", 1, &[4], 16)]);
-    assert!(artifact::web::mjs(&d).is_ok());
+    assert!(matches!(artifact::web::mjs(&d), Err(Fault::Describe(_))), "no fingerprints");
+    let d = Description { fingerprints: vec![1, 2], ..d };
     assert!(artifact::web::mjs(&d).expect("it is consistent").is_ascii() && artifact::web::d_ts(&d).expect("it is consistent").is_ascii());
 }

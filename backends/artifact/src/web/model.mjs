@@ -8,6 +8,7 @@
 export const description = freeze('@@description@@');
 
 const FILES = '@@files@@';
+const PRINTS = '@@prints@@';
 const ARRAYS = '@@arrays@@';
 const STATUS = [
   'ok',
@@ -35,15 +36,32 @@ export class MaquetteError extends Error {
     signal    an AbortSignal */
 export async function load({ base, relaxed, progress, signal } = {}) {
   const level = choose(relaxed);
-  const where = (file) => (base === undefined ? FILES[file]() : beside(file, base));
-  const file = `${description.name}.${level}.wasm`;
+  const where = (file) => {
+    const url = base === undefined ? FILES[file]() : beside(file, base);
+    // A cache has files of this compilation under this name only.
+    if (/^https?:$/.test(url.protocol)) url.searchParams.set('v', PRINTS[file]);
+    return url;
+  };
+  const [file, weightFile] = [`${description.name}.${level}.wasm`, `${description.name}.bin`];
   const [module, weights] = await Promise.all([
     compile(where(file), signal),
-    description.weights_bytes > 0 ? open(where(`${description.name}.bin`), signal) : null,
+    description.weights_bytes > 0 ? open(where(weightFile), signal) : null,
   ]);
-  const { exports } = await WebAssembly.instantiate(module);
+  const [section = new ArrayBuffer(0)] = WebAssembly.Module.customSections(module, 'maquette');
+  if (Array.from(new Uint8Array(section), (byte) => hex(byte, 2)).join('') !== PRINTS[file]) throw stranger(file);
+  const { exports } = await WebAssembly.instantiate(module).catch((cause) => {
+    throw new MaquetteError(`${file} cannot be instantiated: ${cause.message}`, null, { cause });
+  });
   const model = new Model(level, exports, file);
-  if (weights !== null) await weights(bytes(exports, 'weights', description.weights_bytes, file), progress);
+  if (weights !== null) {
+    const target = bytes(exports, 'weights', description.weights_bytes, file);
+    const print = new Print(target);
+    await weights(target, (loaded) => {
+      print.upTo(loaded);
+      progress?.(loaded, target.length);
+    });
+    if (print.finish() !== PRINTS[weightFile]) throw stranger(weightFile);
+  }
   return model;
 }
 
@@ -90,13 +108,14 @@ class Model {
   }
 
   #write(dims) {
+    if (typeof dims !== 'object' || dims === null) throw new MaquetteError(`dimensions are an object, not ${said(dims)}`, BAD_SIZE);
     for (const name of Object.keys(dims)) {
       const index = description.symbols.findIndex((symbol) => symbol.free && symbol.name === name);
       const { min, max } = description.symbols[index] ?? {};
       const value = dims[name];
       if (index < 0) throw new MaquetteError(`no dimension "${name}" is the caller's to give`, BAD_SIZE);
       if (!Number.isInteger(value) || value < min || value > max) {
-        throw new MaquetteError(`dimension "${name}" is an integer from ${min} to ${max}, not ${value}`, BAD_SIZE);
+        throw new MaquetteError(`dimension "${name}" is an integer from ${min} to ${max}, not ${said(value)}`, BAD_SIZE);
       }
       this.#symbols()[index] = BigInt(value);
     }
@@ -117,16 +136,34 @@ function tensors(list, role, exports, file, length) {
     const varies = tensor.symbols.some((symbol) => symbol >= 0);
     const set = (values) => {
       const array = get();
+      const fault = (text) => new MaquetteError(`${role} "${tensor.name}" takes ${text}`, BAD_SIZE);
+      if (typeof values !== 'object' || !Number.isInteger(values?.length)) throw fault(`an array, not ${said(values)}`);
       if (varies ? values.length > array.length : values.length !== array.length) {
         const takes = `${varies ? 'up to ' : ''}${array.length}`;
-        throw new MaquetteError(`${role} "${tensor.name}" takes ${takes} values, not ${values.length}`, BAD_SIZE);
+        throw fault(`${takes} values, not ${values.length}`);
       }
+      const wrong = unfit(values, tensor.type);
+      if (wrong !== undefined) throw fault(`values of type ${tensor.type}, not ${wrong}`);
       array.set(values);
     };
     Object.defineProperty(all, tensor.name, { enumerable: true, get, set });
   });
   return Object.freeze(all);
 }
+
+/** What is not a number, or not a BigInt where these are wanted, as text. */
+function unfit(values, type) {
+  const wanted = type.endsWith('int64') ? 'bigint' : 'number';
+  if (ArrayBuffer.isView(values)) {
+    return values.length === 0 || typeof values[0] === wanted ? undefined : values.constructor.name;
+  }
+  for (let i = 0; i < values.length; i++) {
+    const is = typeof values[i];
+    if (is !== wanted && !(is === 'boolean' && type === 'bool')) return `${said(values[i])} at ${i}`;
+  }
+}
+
+const said = (value) => (typeof value === 'number' || value === null ? `${value}` : `a value of type ${typeof value}`);
 
 /** A function that gives the array at the address in global `name`: the same one, until the memory has grown. */
 function view(Type, exports, name, length, file) {
@@ -140,11 +177,51 @@ function view(Type, exports, name, length, file) {
 
 function bytes(exports, name, length, file) {
   const address = exports[name]?.value >>> 0;
-  if (exports[name] === undefined || address + length > exports.memory.buffer.byteLength) throw stranger(file);
+  if (exports[name] === undefined || address % 64 !== 0 || address + length > exports.memory.buffer.byteLength) throw stranger(file);
   return new Uint8Array(exports.memory.buffer, address, length);
 }
 
 const stranger = (file) => new MaquetteError(`${file} and ${description.name}.mjs are not of one compilation`);
+
+const hex = (value, digits) => (value >>> 0).toString(16).padStart(digits, '0');
+
+/** The fingerprint of what has come to `target`, taken as it comes: of the first 8 bytes of every 64. The compiler's is in
+    backends/artifact/src/web/print.rs. */
+class Print {
+  #target;
+  #words;
+  #at = 0;
+  #halves = [1, 2];
+
+  constructor(target) {
+    this.#target = target;
+    this.#words = new Int32Array(target.buffer, target.byteOffset, target.length >>> 2);
+  }
+
+  upTo(loaded) {
+    const words = this.#words;
+    const end = (loaded >>> 6) * 16;
+    let [at, [even, odd]] = [this.#at, this.#halves];
+    for (; at < end; at += 16) {
+      even = mix(even, words[at]);
+      odd = mix(odd, words[at + 1]);
+    }
+    [this.#at, this.#halves] = [at, [even, odd]];
+  }
+
+  /** Zeros complete the last word. */
+  finish() {
+    const rest = this.#target.subarray(4 * this.#at);
+    const words = new Int32Array(2);
+    new Uint8Array(words.buffer).set(rest.subarray(0, 8));
+    return this.#halves.map((half, i) => hex(rest.length > 4 * i ? mix(half, words[i]) : half, 8)).join('');
+  }
+}
+
+function mix(half, word) {
+  const product = Math.imul(half ^ word, 0x9e3779b1);
+  return product ^ (product >>> 15);
+}
 
 // (func (param v128 v128 v128) (result v128) ...): with f32x4.relaxed_madd, with f32x4.add
 const probe = (...body) => {
@@ -165,7 +242,12 @@ function choose(relaxed) {
 }
 
 function beside(file, base) {
-  const folder = new URL(base, import.meta.url);
+  let folder;
+  try {
+    folder = new URL(base, import.meta.url);
+  } catch (cause) {
+    throw new MaquetteError('the option "base" is not a URL', null, { cause });
+  }
   if (!folder.pathname.endsWith('/')) folder.pathname += '/';
   return new URL(file, folder);
 }
@@ -189,8 +271,16 @@ async function get(url, signal) {
 
 async function compile(url, signal) {
   const files = await nodeFiles(url);
-  if (files) return WebAssembly.compile(await files.readFile(url, { signal }).catch(unreadable(url)));
-  const response = await get(url, signal);
+  const source = files ? await files.readFile(url, { signal }).catch(unreadable(url)) : await get(url, signal);
+  try {
+    return await (files ? WebAssembly.compile(source) : compileResponse(source));
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    throw new MaquetteError(`${url.href} cannot be compiled, it may be cut: ${cause.message}`, null, { cause });
+  }
+}
+
+async function compileResponse(response) {
   // Engines refuse to compile a stream of any other type; servers often have no name for this one.
   const type = response.headers.get('content-type') ?? '';
   if (/^application\/wasm\s*$/i.test(type) && WebAssembly.compileStreaming) return WebAssembly.compileStreaming(response);
@@ -200,19 +290,19 @@ async function compile(url, signal) {
 /** A function that fills `target` with the file as it comes, without holding it. */
 async function open(url, signal) {
   const files = await nodeFiles(url);
-  if (files) return (target, progress) => fillFromFile(files, url, target, progress, signal);
+  if (files) return (target, arrived) => fillFromFile(files, url, target, arrived, signal);
   const response = await get(url, signal);
-  return (target, progress) => fillFromStream(response.body.getReader(), url, target, progress);
+  return (target, arrived) => fillFromStream(response.body.getReader(), url, target, arrived, signal);
 }
 
-async function fillFromFile(files, url, target, progress, signal) {
+async function fillFromFile(files, url, target, arrived, signal) {
   const handle = await files.open(url).catch(unreadable(url));
   try {
     const has = (await handle.stat()).size;
     if (has !== target.length) throw wrongSize(url, has, target.length);
-    for (let loaded = 0; loaded < target.length; progress?.(loaded, target.length)) {
+    for (let loaded = 0; loaded < target.length; arrived(loaded)) {
       signal?.throwIfAborted();
-      const { bytesRead } = await handle.read(target, loaded, Math.min(1 << 20, target.length - loaded));
+      const { bytesRead } = await handle.read(target, loaded, Math.min(1 << 20, target.length - loaded)).catch(unreadable(url));
       if (bytesRead === 0) throw wrongSize(url, loaded, target.length);
       loaded += bytesRead;
     }
@@ -221,16 +311,19 @@ async function fillFromFile(files, url, target, progress, signal) {
   }
 }
 
-async function fillFromStream(reader, url, target, progress) {
+async function fillFromStream(reader, url, target, arrived, signal) {
   let loaded = 0;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((cause) => {
+        if (signal?.aborted) throw cause;
+        throw new MaquetteError(`${url.href} broke off: ${cause.message}`, null, { cause });
+      });
       if (done) break;
       if (loaded + value.length > target.length) throw wrongSize(url, 'more', target.length);
       target.set(value, loaded);
       loaded += value.length;
-      progress?.(loaded, target.length);
+      arrived(loaded);
     }
   } finally {
     reader.cancel().catch(() => {});

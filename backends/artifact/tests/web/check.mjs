@@ -37,6 +37,19 @@ const fails = async (promise, part, status = null) => {
 
   assert.throws(() => (model.inputs.x = [1]), { status: 3, message: 'input "x" takes 4 values, not 1' });
   assert.throws(() => (model.inputs.z = [1]), TypeError);
+  const refuses = (values, part) => assert.throws(() => (model.inputs.x = values), { name: 'MaquetteError', status: 3, message: part });
+  refuses(null, /takes an array, not null/);
+  refuses(undefined, /takes an array/);
+  refuses(4, /takes an array, not 4/);
+  refuses('1234', /takes an array/);
+  refuses({}, /takes an array/);
+  refuses(new DataView(new ArrayBuffer(4)), /takes an array/);
+  refuses(['x', 1, 2, 3], /type float32, not a value of type string at 0/);
+  refuses([0, 1, null, 3], /not null at 2/);
+  refuses([0, 1, 2, 3n], /bigint at 3/);
+  refuses(new BigInt64Array(4), /not BigInt64Array/);
+  assert.deepEqual([...model.inputs.x], [5, 6, 7, 8], 'nothing of it was copied');
+  for (const dims of [null, 1, 'x']) assert.throws(() => model.run(dims), { name: 'MaquetteError', status: 3, message: /are an object/ });
   model.inputs.x[0] = NaN;
   assert.throws(() => model.run(), { name: 'MaquetteError', status: 4, message: /^tiny: the data cannot be computed/ });
   assert.throws(() => model.run(), MaquetteError);
@@ -56,6 +69,7 @@ const fails = async (promise, part, status = null) => {
   assert.equal((await lacking()).level, 'simd128');
   await fails(lacking({ relaxed: true }), 'this engine lacks a feature', 5);
   await fails((await use('stranger')).load(), 'are not of one compilation');
+  await fails(load({ base: 'http://[' }), 'is not a URL');
 }
 
 // an engine without SIMD
@@ -73,7 +87,7 @@ const heavy = async (options) => {
   const model = await (await use('heavy')).load({ progress: (loaded, total) => seen.push([loaded, total]), ...options });
   const has = model.level === 'relaxed' ? 2.5 : 1.5;
   assert.deepEqual([...model.run().y], [0, 1, 2, 3].map((v) => v + has));
-  assert.deepEqual(seen.at(-1), [3000000, 3000000]);
+  assert.deepEqual(seen.at(-1), [3000006, 3000006]);
   assert.ok(seen.every(([loaded], i) => i === 0 || loaded > seen[i - 1][0]));
 };
 await heavy({});
@@ -100,6 +114,10 @@ await heavy({});
   assert.deepEqual(Object.values(inputs).map((view) => view.constructor), expected);
   inputs.t7 = [-(2n ** 63n), 5n];
   assert.deepEqual([...inputs.t7], [-(2n ** 63n), 5n]);
+  assert.throws(() => (inputs.t7 = [1n, 2]), { status: 3, message: /type int64, not 2 at 1/ });
+  assert.throws(() => (inputs.t13 = new Float64Array(2)), { status: 3, message: /not Float64Array/ });
+  inputs.t9 = [true, 0];
+  assert.deepEqual([...inputs.t9], [1, 0]);
 }
 
 // named dimensions
@@ -114,6 +132,7 @@ await heavy({});
   const refuses = (dims, part) => assert.throws(() => model.run(dims), { name: 'MaquetteError', status: 3, message: part });
   refuses({ batch: 5 }, /from 1 to 4, not 5/);
   refuses({ batch: 1.5 }, /not 1.5/);
+  refuses({ batch: Symbol('2') }, /not a value of type symbol/);
   refuses({ twice: 2 }, /no dimension "twice"/);
   refuses({ batch: 3 }, /^dynamic: an input has the wrong size/);
 }
@@ -122,10 +141,20 @@ await heavy({});
 {
   let mode;
   const server = createServer(async (request, response) => {
-    const name = request.url.split('/').pop();
+    const [name, print] = request.url.split('/').pop().split('?v=');
+    assert.match(print, /^[0-9a-f]{16}$/);
     const type = name.endsWith('.wasm') && mode !== 'untyped' ? 'application/wasm' : 'application/octet-stream';
     let body = await readFile(new URL(name, folder)).catch(() => null);
     if (body === null || (mode === 'missing' && name.endsWith('.bin'))) return response.writeHead(404).end();
+    if (mode === 'broken' && name.endsWith('.bin')) {
+      response.writeHead(200, { 'content-length': body.length }).write(body.subarray(0, 99999), () => response.destroy());
+      return;
+    }
+    if (name.endsWith('.bin') && mode === 'other') body = body.with(body.length - 1, 9);
+    if (name.endsWith('.bin') && mode === 'sign') body = body.with(1000003, body[1000003] ^ 128);
+    // the section of the fingerprint takes 19 bytes
+    if (name.endsWith('.wasm') && mode === 'unsealed') body = body.subarray(0, -19);
+    if (name.endsWith('.wasm') && mode === 'short') body = body.subarray(0, -25);
     if (name.endsWith('.bin') && mode === 'cut') body = body.subarray(0, -4);
     if (name.endsWith('.bin') && mode === 'long') body = Buffer.concat([body, body]);
     response.writeHead(200, { 'content-type': type }).end(body);
@@ -141,7 +170,9 @@ await heavy({});
   await heavy({ base: new URL(base) });
   assert.equal(streamed, 1, 'of another type');
   const { load } = await use('heavy');
-  for (const [way, part] of [['cut', '2999996 bytes, not 3000000'], ['long', 'more bytes, not 3000000'], ['missing', '404']]) {
+  for (const [way, part] of [['cut', '3000002 bytes, not 3000006'], ['long', 'more bytes, not 3000006'], ['missing', '404'],
+    ['broken', 'broke off'], ['other', 'heavy.bin and heavy.mjs are not of one compilation'], ['sign', 'not of one compilation'],
+    ['unsealed', '.wasm and heavy.mjs are not'], ['short', 'cannot be compiled']]) {
     mode = way;
     await fails(load({ base }), part);
   }
