@@ -6,6 +6,7 @@
 use bench::machine::{Loaded, Memory, levels, peak};
 use ir::graph::op::Op;
 use ir::{Body, Dtype, Graph, Tensor, Type};
+use kernels::tasks::Tasks;
 
 const SHAPES: &[(usize, usize, usize)] = &[
     (64, 64, 64),
@@ -32,7 +33,8 @@ fn main() -> Result<(), String> {
             let b = graph.constant(Tensor::f32s(&[k, n], &weights), &[]);
             let c = graph.add(Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() }, &[a, b], &[]).map_err(fault)?;
             graph.set_outputs(vec![("c".into(), c)]);
-            let program = kernels::lower(&graph, facts).map_err(|f| format!("{f:?}"))?;
+            let whole = Tasks { most: 1, ..Tasks::default() };
+            let program = kernels::lower_in_tasks(&graph, facts, facts, whole).map_err(|f| format!("{f:?}"))?;
             let kernel = &program.kernels[program.steps[0].calls[0].kernel];
             let loaded = Loaded::kernel(kernel, facts)?;
             let left: Vec<f32> = (0..m * k).map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0).collect();
@@ -49,6 +51,9 @@ fn main() -> Result<(), String> {
                     (want - f64::from(c.f32(i * n + j))).abs()
                 })
                 .fold(0.0, f64::max);
+            if error > 1e-2 {
+                return Err(format!("{m}x{n}x{k} at {}: the result is off by {error:e}", facts.name));
+            }
             let percent = |seconds: f64| 200.0 * (m * n * k) as f64 / seconds / 1e9 / top;
             println!(
                 "{:<12} {:<18} {:<16} {top:>9.1} {:>7.1} {:>8.1} {error:>9.1e}",
