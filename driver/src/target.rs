@@ -6,6 +6,7 @@ use std::fmt;
 use artifact::System;
 use ir::Fault;
 use ir::kernel::Facts;
+use ir::kernel::facts;
 use target_lexicon::{Architecture, Environment, OperatingSystem, Triple, Vendor};
 
 use crate::family::{self, Family};
@@ -109,39 +110,28 @@ pub struct Target {
     architecture: fn(&Triple) -> bool,
 }
 
-const fn level(name: &'static str, needs: &'static str, facts: &'static Facts, mask: u64) -> Level {
-    Level { name, needs, facts: Some(facts), mask }
+/// The rows of a machine's own table, then what is planned.
+const fn rows<const N: usize>(levels: &'static [facts::Level], planned: &[Level]) -> [Level; N] {
+    let mut all = [later("", ""); N];
+    let mut i = 0;
+    while i < N {
+        all[i] = match i < levels.len() {
+            true => Level { name: levels[i].facts.name, needs: levels[i].needs, facts: Some(levels[i].facts), mask: levels[i].cpu },
+            false => planned[i - levels.len()],
+        };
+        i += 1;
+    }
+    all
 }
 
 const fn later(name: &'static str, needs: &'static str) -> Level {
     Level { name, needs, facts: None, mask: 0 }
 }
 
-const X86_64: &[Level] = &[
-    level("x86-64-v3", "AVX2, FMA, BMI, F16C (Haswell 2013, Zen 2017)", &x64::facts::X86_64_V3, x64::stubs::cpu::V3),
-    level("x86-64-v4", "AVX-512 F BW CD DQ VL (Skylake-X 2017, Zen 4 2022)", &x64::facts::X86_64_V4, x64::stubs::cpu::V4),
-    later("x86-64-v4+vnni", "x86-64-v4 and AVX512_VNNI"),
-    later("x86-64-v4+vbmi", "x86-64-v4 and AVX512_VBMI"),
-];
-const AARCH64: &[Level] = &[
-    level("armv8", "NEON (every 64-bit ARM)", &arm64::facts::ARMV8, 0),
-    level(
-        "armv8+dotprod",
-        "sdot, udot (Cortex-A55 and A76 2018, Apple A13 2019)",
-        &arm64::facts::ARMV8_DOTPROD,
-        arm64::stubs::cpu::DOTPROD,
-    ),
-    level(
-        "armv8+i8mm",
-        "armv8+dotprod and smmla (Cortex-X2 and A710 2021, Apple M2 2022)",
-        &arm64::facts::ARMV8_I8MM,
-        arm64::stubs::cpu::DOTPROD | arm64::stubs::cpu::I8MM,
-    ),
-];
-const WASM: &[Level] = &[
-    level("simd128", "fixed-width SIMD (Chrome 91, Firefox 89, Safari 16.4, Node 16)", &wasm::facts::SIMD128, 0),
-    level("relaxed", "relaxed SIMD (Chrome 114, Firefox 145, Node 21)", &wasm::facts::RELAXED, 0),
-];
+const BYTES: &[Level] = &[later("x86-64-v4+vnni", "x86-64-v4 and AVX512_VNNI"), later("x86-64-v4+vbmi", "x86-64-v4 and AVX512_VBMI")];
+const X86_64: &[Level] = &rows::<{ x64::facts::LEVELS.len() + BYTES.len() }>(x64::facts::LEVELS, BYTES);
+const AARCH64: &[Level] = &rows::<{ arm64::facts::LEVELS.len() }>(arm64::facts::LEVELS, &[]);
+const WASM: &[Level] = &rows::<{ wasm::facts::LEVELS.len() }>(wasm::facts::LEVELS, &[]);
 
 use Emit::*;
 const LIBRARY: &[Emit] = &[Archive, Header, Json];

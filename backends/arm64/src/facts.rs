@@ -1,23 +1,15 @@
 //! The CPU levels of ARM64, as data. To add one is to add a constant and its row.
 
 use ir::kernel::Facts;
-use ir::kernel::facts::{Menu, MinMax};
+use ir::kernel::facts::{Level, Menu, MinMax};
 
 use crate::stubs::cpu;
 
-/// A level, and the bits of the `cpu()` word without which its code must not run.
-#[derive(Clone, Copy, Debug)]
-pub struct Level {
-    pub facts: &'static Facts,
-    /// 0: every CPU of this machine runs it, and nobody needs to ask.
-    pub cpu: u64,
-}
-
 /// Every level, the plainest first.
 pub const LEVELS: &[Level] = &[
-    Level { facts: &ARMV8, cpu: 0 },
-    Level { facts: &ARMV8_DOTPROD, cpu: cpu::DOTPROD },
-    Level { facts: &ARMV8_I8MM, cpu: cpu::DOTPROD | cpu::I8MM },
+    Level { facts: &ARMV8, needs: "NEON (every 64-bit ARM)", cpu: 0 },
+    Level { facts: &ARMV8_DOTPROD, needs: "sdot, udot (Cortex-A55 and A76 2018, Apple A13 2019)", cpu: cpu::DOTPROD },
+    Level { facts: &ARMV8_I8MM, needs: "armv8+dotprod and smmla (Cortex-X2 and A710 2021, Apple M2 2022)", cpu: cpu::DOTPROD | cpu::I8MM },
 ];
 
 /// The first 64-bit ARM, with NEON, which all have that run a system: Cortex-A53 of 2012 and later. Two multiply-adds per cycle

@@ -137,7 +137,7 @@ fn pointers_at_the_start_of_memory_do_not_fall_below_it() {
     let pointer = run::Pointer { buffer: 0, offset: 0 };
     assert_eq!(run::run(&kernel, &SIMD128, &mut [run::Buffer::Open(&mut wanted)], &[pointer]), 0);
     assert_ne!(wanted, buffer);
-    for &facts in LEVELS {
+    for facts in LEVELS.iter().map(|level| level.facts) {
         let call = Call { kernel: 0, args: vec![Address::Output { index: 0, offset: 0 }] };
         let program = common::program(vec![kernel.clone()], vec![call], &[64]);
         let job = Job { module: common::module(&program, facts), weights: vec![], inputs: vec![], outputs: vec![buffer.clone()] };

@@ -112,9 +112,9 @@ fn models_agree_with_the_graph() {
         let graph = text::parse(source, &|_| None).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let feeds = inputs(&graph);
         let wanted = eval::eval(&graph, &feeds).expect("the oracle runs");
-        let programs = LEVELS.iter().map(|facts| kernels::lower(&graph, facts).expect("it lowers")).collect::<Vec<_>>();
+        let programs = LEVELS.iter().map(|level| kernels::lower(&graph, level.facts).expect("it lowers")).collect::<Vec<_>>();
         let pool = Pool::new(&programs);
-        for ((&facts, program), constants) in LEVELS.iter().zip(&programs).zip(&pool.offsets) {
+        for ((facts, program), constants) in LEVELS.iter().map(|level| level.facts).zip(&programs).zip(&pool.offsets) {
             let jobs = [true, false].map(|embed| job(program, facts, &pool, constants, embed, &feeds));
             let Some(results) = common::run("graphs", facts, &jobs) else { continue };
             for (status, outputs) in results {

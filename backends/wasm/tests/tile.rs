@@ -11,7 +11,7 @@ use wasm::facts::LEVELS;
 
 fn check(name: &str, make: impl Fn(&Facts) -> Vec<Case>) {
     let name = &format!("tile_{name}");
-    for &facts in LEVELS {
+    for facts in LEVELS.iter().map(|level| level.facts) {
         let Some(truth) = common::truth(name, facts) else { continue };
         let cases: Vec<Case> = make(facts).into_iter().map(|case| Case { facts: truth.clone(), ..case }).collect();
         let Some(outcomes) = common::together(name, facts, &cases.iter().collect::<Vec<_>>()) else { continue };

@@ -1,19 +1,15 @@
 //! The CPU levels of x86-64, as data. To add one is to add a constant and its row.
 
 use ir::kernel::Facts;
-use ir::kernel::facts::{Menu, MinMax};
+use ir::kernel::facts::{Level, Menu, MinMax};
 
 use crate::stubs::cpu;
 
-/// A level, and the bits of the `cpu()` word without which its code must not run.
-#[derive(Clone, Copy, Debug)]
-pub struct Level {
-    pub facts: &'static Facts,
-    pub cpu: u64,
-}
-
 /// Every level, the plainest first.
-pub const LEVELS: &[Level] = &[Level { facts: &X86_64_V3, cpu: cpu::V3 }, Level { facts: &X86_64_V4, cpu: cpu::V4 }];
+pub const LEVELS: &[Level] = &[
+    Level { facts: &X86_64_V3, needs: "AVX2, FMA, BMI, F16C (Haswell 2013, Zen 2017)", cpu: cpu::V3 },
+    Level { facts: &X86_64_V4, needs: "AVX-512 F BW CD DQ VL (Skylake-X 2017, Zen 4 2022)", cpu: cpu::V4 },
+];
 
 /// AVX2 with FMA: Haswell of 2013, Zen of 2017, and later. Two multiply-adds per cycle, each of four cycles since Skylake and
 /// Zen 2: eight accumulators. They take five cycles on Haswell, where eight reach four fifths of the peak; tiles have more

@@ -25,7 +25,7 @@ fn main() -> Result<(), String> {
     let mut list = Vec::new();
     for what in &what {
         if what == "peak" {
-            for &facts in LEVELS {
+            for facts in LEVELS.iter().map(|level| level.facts) {
                 write(&folder.join(format!("peak.{}.wasm", facts.name)), &peak(facts)?)?;
             }
             continue;
@@ -93,12 +93,12 @@ fn model(path: &Path) -> Result<Graph, String> {
 /// Writes both levels; returns what `modules.json` says of them.
 fn modules(folder: &Path, name: &str, graph: &Graph) -> Result<String, String> {
     let lower = |facts| kernels::lower(graph, facts).map_err(|faults| format!("{faults:?}"));
-    let programs = LEVELS.iter().map(|facts| lower(facts)).collect::<Result<Vec<Program>, String>>()?;
+    let programs = LEVELS.iter().map(|level| lower(level.facts)).collect::<Result<Vec<Program>, String>>()?;
     let pool = Pool::new(&programs);
     let mut weights = Vec::new();
     pool.write(&mut |piece| weights.extend_from_slice(piece));
     write(&folder.join(format!("{name}.bin")), &weights)?;
-    for ((&facts, program), constants) in LEVELS.iter().zip(&programs).zip(&pool.offsets) {
+    for ((facts, program), constants) in LEVELS.iter().map(|level| level.facts).zip(&programs).zip(&pool.offsets) {
         let model = wasm::Model { program, facts, constants, weights: Weights::Loaded(pool.bytes) };
         let bytes = wasm::module(&model).map_err(|f| f.to_string())?;
         let calls: usize = program.steps.iter().map(|s| s.calls.len()).sum();

@@ -27,6 +27,16 @@ pub struct Facts {
     pub unroll: u8,
 }
 
+/// A CPU level: a row of its machine's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Level {
+    pub facts: &'static Facts,
+    /// What it takes, for people.
+    pub needs: &'static str,
+    /// The bits of the machine's CPU word without which its code must not run. 0: every CPU runs it, and nobody needs to ask.
+    pub cpu: u64,
+}
+
 /// What the native minimum and maximum do with NaN and zeros of two signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinMax {
