@@ -106,7 +106,7 @@ async function keys(browser, url) {
 /** No network, in the other sense: the page says so and stays usable. */
 async function fails(browser, url) {
   const { context, page } = await open(browser, url, { viewport: { width: 390, height: 844 } });
-  await page.route('**/*.wasm', (route) => route.fulfill({ status: 404, body: '' }));
+  await page.route(/\.wasm(\?|$)/, (route) => route.fulfill({ status: 404, body: '' }));
   await page.reload();
   await page.waitForSelector('#fault:not([hidden])');
   assert.match(await page.textContent('#fault'), /could not be loaded.*404/);
