@@ -1,12 +1,16 @@
 //! Loads and stores: one register, two at once, one lane.
 
-use super::{Assembler, Constant, Gpr, Vector};
+use super::{Assembler, Constant, Gpr, Vector, Width};
 
 /// What a load or store moves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slot {
     /// A general register, 8 bytes.
     X(Gpr),
+    /// The lowest byte of a vector; a load clears the others.
+    B(Vector),
+    /// The lowest 2 bytes of a vector; a load clears the others.
+    H(Vector),
     /// The lowest 4 bytes of a vector; a load clears the others.
     S(Vector),
     /// The lowest 8 bytes of a vector; a load clears the others.
@@ -30,6 +34,8 @@ pub enum Place {
 impl Slot {
     pub fn bytes(self) -> i32 {
         match self {
+            Slot::B(_) => 1,
+            Slot::H(_) => 2,
             Slot::S(_) => 4,
             Slot::X(_) | Slot::D(_) => 8,
             Slot::Q(_) => 16,
@@ -42,16 +48,16 @@ impl Slot {
         (-256..256).contains(&offset) || offset % bytes == 0 && (0..4096 * bytes).contains(&offset)
     }
 
-    /// Whether a load or store of two of them reaches `offset`.
+    /// Whether a load or store of two of them reaches `offset`. There is none of less than four bytes.
     pub fn pair_reaches(self, offset: i64) -> bool {
         let bytes = i64::from(self.bytes());
-        offset % bytes == 0 && (-64 * bytes..64 * bytes).contains(&offset)
+        bytes >= 4 && offset % bytes == 0 && (-64 * bytes..64 * bytes).contains(&offset)
     }
 
     fn register(self) -> u32 {
         match self {
             Slot::X(x) => x.value(),
-            Slot::S(v) | Slot::D(v) | Slot::Q(v) => v.bits(),
+            Slot::B(v) | Slot::H(v) | Slot::S(v) | Slot::D(v) | Slot::Q(v) => v.bits(),
         }
     }
 
@@ -59,15 +65,18 @@ impl Slot {
     fn single(self) -> u32 {
         match self {
             Slot::X(_) => 3 << 30,
+            Slot::B(_) => 1 << 26,
+            Slot::H(_) => 1 << 30 | 1 << 26,
             Slot::S(_) => 2 << 30 | 1 << 26,
             Slot::D(_) => 3 << 30 | 1 << 26,
             Slot::Q(_) => 1 << 26 | 1 << 23,
         }
     }
 
-    /// Fields of a double access.
+    /// Fields of a double access. Fault: panics where there is none.
     fn double(self) -> u32 {
         match self {
+            Slot::B(_) | Slot::H(_) => panic!("a pair has four bytes each or more"),
             Slot::X(_) => 2 << 30,
             Slot::S(_) => 1 << 26,
             Slot::D(_) => 1 << 30 | 1 << 26,
@@ -147,26 +156,49 @@ impl Assembler {
         self.reach_constant(0x9C00_0000 | to.bits(), constant);
     }
 
-    /// One lane from memory; the others stay. `by`: the base then moves by that register.
+    /// One lane of 32 bits from memory; the others stay. `by`: the base then moves by that register.
     /// Fault: panics on a lane above 3.
     pub fn load_lane(&mut self, to: Vector, lane: u8, base: Gpr, by: Option<Gpr>) {
-        self.lane(LOAD, to, lane, base, by);
+        self.load_lane_of(Width::S, to, lane, base, by);
     }
 
-    /// One lane to memory. `by`: the base then moves by that register. Fault: panics on a lane above 3.
+    /// One lane of 32 bits to memory. `by`: the base then moves by that register. Fault: panics on a lane above 3.
     pub fn store_lane(&mut self, from: Vector, lane: u8, base: Gpr, by: Option<Gpr>) {
-        self.lane(0, from, lane, base, by);
+        self.store_lane_of(Width::S, from, lane, base, by);
     }
 
-    fn lane(&mut self, load: u32, vector: Vector, lane: u8, base: Gpr, by: Option<Gpr>) {
-        assert!(lane < 4, "a vector has four lanes");
-        let lane = u32::from(lane >> 1) << 30 | u32::from(lane & 1) << 12;
+    /// One lane from memory; the others stay. `by`: the base then moves by that register. Fault: panics on a lane that there is not.
+    pub fn load_lane_of(&mut self, width: Width, to: Vector, lane: u8, base: Gpr, by: Option<Gpr>) {
+        self.lane(LOAD, width, to, lane, base, by);
+    }
+
+    /// One lane to memory. `by`: the base then moves by that register. Fault: panics on a lane that there is not.
+    pub fn store_lane_of(&mut self, width: Width, from: Vector, lane: u8, base: Gpr, by: Option<Gpr>) {
+        self.lane(0, width, from, lane, base, by);
+    }
+
+    fn lane(&mut self, load: u32, width: Width, vector: Vector, lane: u8, base: Gpr, by: Option<Gpr>) {
+        assert!(lane < width.lanes(), "a vector has {} such lanes", width.lanes());
+        // where the lane starts, in four bits from the high to the low: bit 30, bit 12, bits 11 and 10
+        let byte = u32::from(lane * width.bytes());
+        let start = (byte >> 3) << 30 | (byte >> 2 & 1) << 12 | (byte & 3) << 10;
+        let kind = match width {
+            Width::B => 0,
+            Width::H => 2 << 13,
+            Width::S => 4 << 13,
+            Width::D => 4 << 13 | 1 << 10,
+        };
         let by = by.map_or(0, |by| 1 << 23 | by.value() << 16);
-        self.word(0x0D00_8000 | load | lane | by | base.base() << 5 | vector.bits());
+        self.word(0x0D00_0000 | load | kind | start | by | base.base() << 5 | vector.bits());
+    }
+
+    /// One element of 32 bits in all lanes.
+    pub fn load_splat(&mut self, to: Vector, base: Gpr) {
+        self.load_splat_of(Width::S, to, base);
     }
 
     /// One element in all lanes.
-    pub fn load_splat(&mut self, to: Vector, base: Gpr) {
-        self.word(0x4D40_C800 | base.base() << 5 | to.bits());
+    pub fn load_splat_of(&mut self, width: Width, to: Vector, base: Gpr) {
+        self.word(0x4D40_C000 | width.bytes().ilog2() << 10 | base.base() << 5 | to.bits());
     }
 }

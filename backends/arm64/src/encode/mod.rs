@@ -21,4 +21,4 @@ mod tests;
 pub use assembler::{Assembler, Call, Code, Constant, Label};
 pub use general::{Condition, SystemRegister};
 pub use memory::{Place, Slot};
-pub use register::{Gpr, Vector};
+pub use register::{Gpr, Vector, Width};

@@ -53,3 +53,28 @@ impl Vector {
         u32::from(self.0)
     }
 }
+
+/// How wide the lanes of a vector are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    B,
+    H,
+    S,
+    D,
+}
+
+impl Width {
+    pub const fn bytes(self) -> u8 {
+        match self {
+            Width::B => 1,
+            Width::H => 2,
+            Width::S => 4,
+            Width::D => 8,
+        }
+    }
+
+    /// Of a vector.
+    pub const fn lanes(self) -> u8 {
+        16 / self.bytes()
+    }
+}

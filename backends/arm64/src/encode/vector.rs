@@ -1,7 +1,7 @@
 //! Instructions on vectors: a row each, and one function per arrangement of operands. Lanes are four of 32 bits, or sixteen of a
-//! byte where that makes no difference.
+//! byte where that makes no difference; a row says where they are others.
 
-use super::{Assembler, Gpr, Vector};
+use super::{Assembler, Gpr, Vector, Width};
 
 /// `op to, a, b`.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,8 @@ pub struct Three {
 #[derive(Clone, Copy, Debug)]
 pub struct Two {
     pub name: &'static str,
-    pub lanes: &'static str,
+    /// What the lanes of `to`, and of `a`, are called.
+    pub lanes: [&'static str; 2],
     /// What follows the operands in its text.
     pub tail: &'static str,
     bits: u32,
@@ -40,8 +41,24 @@ pub struct Shift {
 }
 
 const S: [&str; 2] = ["4s", "4s"];
+const D: [&str; 2] = ["2d", "2d"];
+const H: [&str; 2] = ["8h", "8h"];
 const B: [&str; 2] = ["16b", "16b"];
+/// Lanes of twice the bits: from the low half of a vector, or from the high one.
+const B_TO_H: [&str; 2] = ["8h", "8b"];
+const B_TO_H_HIGH: [&str; 2] = ["8h", "16b"];
+const H_TO_S: [&str; 2] = ["4s", "4h"];
+const H_TO_S_HIGH: [&str; 2] = ["4s", "8h"];
+/// Lanes of half the bits: to the low half of a vector, whose other half becomes 0, or to the high one, whose other half stays.
+const H_TO_B: [&str; 2] = ["8b", "8h"];
+const H_TO_B_HIGH: [&str; 2] = ["16b", "8h"];
+const S_TO_H: [&str; 2] = ["4h", "4s"];
+const S_TO_H_HIGH: [&str; 2] = ["8h", "4s"];
+/// A lane for each two.
+const B_SUMS: [&str; 2] = ["8h", "16b"];
+const H_SUMS: [&str; 2] = ["4s", "8h"];
 const BYTES: [&str; 2] = ["4s", "16b"];
+const OF_BYTES: [&str; 3] = ["4s", "16b", "4b"];
 const OF_S: [&str; 3] = ["4s", "4s", "s"];
 
 macro_rules! table {
@@ -51,8 +68,8 @@ macro_rules! table {
         pub const $all: &[$kind] = &[$($name),*];
     };
     (Three ($bits:literal $text:literal $lanes:ident)) => { Three { name: $text, lanes: $lanes, bits: $bits } };
-    (Two ($bits:literal $text:literal $lanes:literal)) => { Two { name: $text, lanes: $lanes, tail: "", bits: $bits } };
-    (Two ($bits:literal $text:literal $lanes:literal $tail:literal)) => { Two { name: $text, lanes: $lanes, tail: $tail, bits: $bits } };
+    (Two ($bits:literal $text:literal $lanes:ident)) => { Two { name: $text, lanes: $lanes, tail: "", bits: $bits } };
+    (Two ($bits:literal $text:literal $lanes:ident $tail:literal)) => { Two { name: $text, lanes: $lanes, tail: $tail, bits: $bits } };
     (Element ($bits:literal $text:literal $lanes:expr)) => { Element { name: $text, lanes: $lanes, bits: $bits } };
     (Shift ($bits:literal $text:literal $left:literal)) => { Shift { name: $text, left: $left, bits: $bits } };
 }
@@ -91,29 +108,92 @@ table!(THREE: Three {
     BSL (0x6E60_1C00 "bsl" B)
     BIT (0x6EA0_1C00 "bit" B)
     BIF (0x6EE0_1C00 "bif" B)
+    // a's even lanes, then b's; the odd ones; lanes in turns; the same of the upper halves; even lanes in turns; odd ones
+    UZP1 (0x4E80_1800 "uzp1" S)
+    UZP2 (0x4E80_5800 "uzp2" S)
+    ZIP1 (0x4E80_3800 "zip1" S)
+    ZIP2 (0x4E80_7800 "zip2" S)
+    TRN1 (0x4E80_2800 "trn1" S)
+    TRN2 (0x4E80_6800 "trn2" S)
+    ZIP1_D (0x4EC0_3800 "zip1" D)
+    ZIP2_D (0x4EC0_7800 "zip2" D)
+    ZIP1_H (0x4E40_3800 "zip1" H)
+    ZIP2_H (0x4E40_7800 "zip2" H)
+    ADDP (0x4EA0_BC00 "addp" S)
+    ADD_H (0x4E60_8400 "add" H)
+    SUB_H (0x6E60_8400 "sub" H)
+    MUL_H (0x4E60_9C00 "mul" H)
+    ADD_B (0x4E20_8400 "add" B)
+    SUB_B (0x6E20_8400 "sub" B)
+    SMAX_B (0x4E20_6400 "smax" B)
+    SMIN_B (0x4E20_6C00 "smin" B)
+    UMAX_B (0x6E20_6400 "umax" B)
+    UMIN_B (0x6E20_6C00 "umin" B)
+    // products of bytes, of 16 bits each, to = a * b or to + a * b
+    SMULL (0x0E20_C000 "smull" B_TO_H)
+    SMULL_HIGH (0x4E20_C000 "smull2" B_TO_H_HIGH)
+    SMLAL (0x0E20_8000 "smlal" B_TO_H)
+    SMLAL_HIGH (0x4E20_8000 "smlal2" B_TO_H_HIGH)
+    UMULL (0x2E20_C000 "umull" B_TO_H)
+    UMULL_HIGH (0x6E20_C000 "umull2" B_TO_H_HIGH)
+    // of 16 bits, of 32 each
+    SMULL_H (0x0E60_C000 "smull" H_TO_S)
+    SMULL_H_HIGH (0x4E60_C000 "smull2" H_TO_S_HIGH)
+    SMLAL_H (0x0E60_8000 "smlal" H_TO_S)
+    SMLAL_H_HIGH (0x4E60_8000 "smlal2" H_TO_S_HIGH)
     // +dotprod
     SDOT (0x4E80_9400 "sdot" BYTES)
     UDOT (0x6E80_9400 "udot" BYTES)
     // +i8mm
     USDOT (0x4E80_9C00 "usdot" BYTES)
     SMMLA (0x4E80_A400 "smmla" BYTES)
+    USMMLA (0x4E80_AC00 "usmmla" BYTES)
 });
 
 table!(TWO: Two {
-    FABS (0x4EA0_F800 "fabs" "4s")
-    FNEG (0x6EA0_F800 "fneg" "4s")
-    FSQRT (0x6EA1_F800 "fsqrt" "4s")
-    FRINTN (0x4E21_8800 "frintn" "4s")
-    FRINTM (0x4E21_9800 "frintm" "4s")
-    FRINTP (0x4EA1_8800 "frintp" "4s")
-    FRINTZ (0x4EA1_9800 "frintz" "4s")
-    FCVTZS (0x4EA1_B800 "fcvtzs" "4s")
-    SCVTF (0x4E21_D800 "scvtf" "4s")
-    FCMEQ_ZERO (0x4EA0_D800 "fcmeq" "4s" ", #0.0")
-    FCMLT_ZERO (0x4EA0_E800 "fcmlt" "4s" ", #0.0")
-    FCMLE_ZERO (0x6EA0_D800 "fcmle" "4s" ", #0.0")
-    CMEQ_ZERO (0x4EA0_9800 "cmeq" "4s" ", #0")
-    CMLT_ZERO (0x4EA0_A800 "cmlt" "4s" ", #0")
+    FABS (0x4EA0_F800 "fabs" S)
+    FNEG (0x6EA0_F800 "fneg" S)
+    FSQRT (0x6EA1_F800 "fsqrt" S)
+    FRINTN (0x4E21_8800 "frintn" S)
+    FRINTM (0x4E21_9800 "frintm" S)
+    FRINTP (0x4EA1_8800 "frintp" S)
+    FRINTZ (0x4EA1_9800 "frintz" S)
+    FCVTZS (0x4EA1_B800 "fcvtzs" S)
+    SCVTF (0x4E21_D800 "scvtf" S)
+    FCMEQ_ZERO (0x4EA0_D800 "fcmeq" S ", #0.0")
+    FCMLT_ZERO (0x4EA0_E800 "fcmlt" S ", #0.0")
+    FCMLE_ZERO (0x6EA0_D800 "fcmle" S ", #0.0")
+    CMEQ_ZERO (0x4EA0_9800 "cmeq" S ", #0")
+    CMLT_ZERO (0x4EA0_A800 "cmlt" S ", #0")
+    // a longer lane for each
+    SXTL (0x0F08_A400 "sshll" B_TO_H ", #0")
+    SXTL_HIGH (0x4F08_A400 "sshll2" B_TO_H_HIGH ", #0")
+    SXTL_H (0x0F10_A400 "sshll" H_TO_S ", #0")
+    SXTL_H_HIGH (0x4F10_A400 "sshll2" H_TO_S_HIGH ", #0")
+    UXTL (0x2F08_A400 "ushll" B_TO_H ", #0")
+    UXTL_HIGH (0x6F08_A400 "ushll2" B_TO_H_HIGH ", #0")
+    UXTL_H (0x2F10_A400 "ushll" H_TO_S ", #0")
+    UXTL_H_HIGH (0x6F10_A400 "ushll2" H_TO_S_HIGH ", #0")
+    // a shorter lane for each: its low bits; what is nearest, signed; what is nearest of a signed one, unsigned
+    XTN (0x0E21_2800 "xtn" H_TO_B)
+    XTN_HIGH (0x4E21_2800 "xtn2" H_TO_B_HIGH)
+    XTN_S (0x0E61_2800 "xtn" S_TO_H)
+    XTN_S_HIGH (0x4E61_2800 "xtn2" S_TO_H_HIGH)
+    SQXTN (0x0E21_4800 "sqxtn" H_TO_B)
+    SQXTN_HIGH (0x4E21_4800 "sqxtn2" H_TO_B_HIGH)
+    SQXTN_S (0x0E61_4800 "sqxtn" S_TO_H)
+    SQXTN_S_HIGH (0x4E61_4800 "sqxtn2" S_TO_H_HIGH)
+    SQXTUN (0x2E21_2800 "sqxtun" H_TO_B)
+    SQXTUN_HIGH (0x6E21_2800 "sqxtun2" H_TO_B_HIGH)
+    SQXTUN_S (0x2E61_2800 "sqxtun" S_TO_H)
+    SQXTUN_S_HIGH (0x6E61_2800 "sqxtun2" S_TO_H_HIGH)
+    // sums of neighbours; those with AD are added to what is there
+    SADDLP (0x4E20_2800 "saddlp" B_SUMS)
+    UADDLP (0x6E20_2800 "uaddlp" B_SUMS)
+    SADDLP_H (0x4E60_2800 "saddlp" H_SUMS)
+    UADDLP_H (0x6E60_2800 "uaddlp" H_SUMS)
+    SADALP_H (0x4E60_6800 "sadalp" H_SUMS)
+    UADALP_H (0x6E60_6800 "uadalp" H_SUMS)
 });
 
 table!(ELEMENT: Element {
@@ -121,7 +201,11 @@ table!(ELEMENT: Element {
     FMLS_BY (0x4F80_5000 "fmls" OF_S)
     FMUL_BY (0x4F80_9000 "fmul" OF_S)
     // +dotprod
-    SDOT_BY (0x4F80_E000 "sdot" ["4s", "16b", "4b"])
+    SDOT_BY (0x4F80_E000 "sdot" OF_BYTES)
+    UDOT_BY (0x6F80_E000 "udot" OF_BYTES)
+    // +i8mm: the element has the other sign
+    SUDOT_BY (0x4F00_F000 "sudot" OF_BYTES)
+    USDOT_BY (0x4F80_F000 "usdot" OF_BYTES)
 });
 
 table!(SHIFT: Shift {
@@ -159,9 +243,21 @@ impl Assembler {
         self.three(ORR, to, from, from);
     }
 
-    /// One lane in all. Fault: panics on a lane above 3.
+    /// One lane of 32 bits in all. Fault: panics on a lane above 3.
     pub fn duplicate(&mut self, to: Vector, from: Vector, lane: u8) {
-        self.word(0x4E00_0400 | (lane_bits(lane) << 3 | 4) << 16 | from.bits() << 5 | to.bits());
+        self.duplicate_of(Width::S, to, from, lane);
+    }
+
+    /// One lane in all. Fault: panics on a lane that there is not.
+    pub fn duplicate_of(&mut self, width: Width, to: Vector, from: Vector, lane: u8) {
+        assert!(lane < width.lanes(), "a vector has {} such lanes", width.lanes());
+        let bytes = u32::from(width.bytes());
+        self.word(0x4E00_0400 | (u32::from(lane) * 2 + 1) * bytes << 16 | from.bits() << 5 | to.bits());
+    }
+
+    /// Bytes of `a`, those that the bytes of `which` count; 0 where they count beyond 15.
+    pub fn table(&mut self, to: Vector, a: Vector, which: Vector) {
+        self.word(0x4E00_0000 | which.bits() << 16 | a.bits() << 5 | to.bits());
     }
 
     /// The low 32 bits of a general register in all lanes.
