@@ -2,7 +2,9 @@
 //! protobuf: it gives plain structs and a decoder, and refuses to know what any field means.
 //!
 //! Weights and byte strings are `Bytes`: decoding from a `Bytes` that lies over a mapped file copies none
-//! of them. Fields that are not named here (training, device placement, documentation) are skipped.
+//! of them. Every field of the format stands here, also those that nobody reads (training, device placement, documentation), since
+//! a model that is edited keeps what it came with: the decoder forgets what is not named. Text that nobody reads is `Bytes` too, and
+//! need not be UTF-8.
 
 use bytes::Bytes;
 use prost::Message;
@@ -24,7 +26,7 @@ pub fn decode(bytes: Bytes) -> Result<Model, Malformed> {
     })
 }
 
-/// Encodes a model, for tests that write one.
+/// Encodes a model.
 pub fn encode(model: &Model) -> Bytes {
     model.encode_to_vec().into()
 }
@@ -43,6 +45,18 @@ pub struct Model {
     pub opset_import: Vec<OperatorSet>,
     #[prost(message, repeated, tag = "25")]
     pub functions: Vec<Function>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub domain: Option<Bytes>,
+    #[prost(int64, optional, tag = "5")]
+    pub model_version: Option<i64>,
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub doc_string: Option<Bytes>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<Property>,
+    #[prost(message, repeated, tag = "20")]
+    pub training_info: Vec<Training>,
+    #[prost(message, repeated, tag = "26")]
+    pub configuration: Vec<Configuration>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -69,6 +83,12 @@ pub struct Graph {
     pub value_info: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "15")]
     pub sparse_initializer: Vec<SparseTensor>,
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    pub doc_string: Option<Bytes>,
+    #[prost(message, repeated, tag = "14")]
+    pub quantization_annotation: Vec<Annotation>,
+    #[prost(message, repeated, tag = "16")]
+    pub metadata_props: Vec<Property>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -87,6 +107,12 @@ pub struct Node {
     pub domain: Option<String>,
     #[prost(string, optional, tag = "8")]
     pub overload: Option<String>,
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub doc_string: Option<Bytes>,
+    #[prost(message, repeated, tag = "9")]
+    pub metadata_props: Vec<Property>,
+    #[prost(message, repeated, tag = "10")]
+    pub device_configurations: Vec<Placement>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -125,6 +151,8 @@ pub struct Attribute {
     pub sparse_tensor: Option<SparseTensor>,
     #[prost(message, repeated, tag = "23")]
     pub sparse_tensors: Vec<SparseTensor>,
+    #[prost(bytes = "bytes", optional, tag = "13")]
+    pub doc_string: Option<Bytes>,
 }
 
 /// The values of `Attribute::kind`.
@@ -174,6 +202,10 @@ pub struct Tensor {
     pub external_data: Vec<Entry>,
     #[prost(int32, optional, tag = "14")]
     pub data_location: Option<i32>,
+    #[prost(bytes = "bytes", optional, tag = "12")]
+    pub doc_string: Option<Bytes>,
+    #[prost(message, repeated, tag = "16")]
+    pub metadata_props: Vec<Property>,
 }
 
 /// The value of `Tensor::data_location` that moves the data to another file.
@@ -263,12 +295,18 @@ pub struct ValueInfo {
     pub name: Option<String>,
     #[prost(message, optional, tag = "2")]
     pub ty: Option<Type>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub doc_string: Option<Bytes>,
+    #[prost(message, repeated, tag = "4")]
+    pub metadata_props: Vec<Property>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Type {
     #[prost(oneof = "type_value::Value", tags = "1, 4, 5, 7, 8, 9")]
     pub value: Option<type_value::Value>,
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub denotation: Option<Bytes>,
 }
 
 pub mod type_value {
@@ -338,6 +376,8 @@ pub struct Shape {
 pub struct Dimension {
     #[prost(oneof = "dimension::Value", tags = "1, 2")]
     pub value: Option<dimension::Value>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub denotation: Option<Bytes>,
 }
 
 pub mod dimension {
@@ -372,6 +412,104 @@ pub struct Function {
     pub attribute_proto: Vec<Attribute>,
     #[prost(string, optional, tag = "13")]
     pub overload: Option<String>,
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub doc_string: Option<Bytes>,
+    #[prost(message, repeated, tag = "12")]
+    pub value_info: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<Property>,
+}
+
+/// A key and a value that stay as they are.
+#[derive(Clone, PartialEq, Message)]
+pub struct Property {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub key: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub value: Option<Bytes>,
+}
+
+/// Which tensors hold the parameters of a quantized one, in the oldest style.
+#[derive(Clone, PartialEq, Message)]
+pub struct Annotation {
+    #[prost(string, optional, tag = "1")]
+    pub tensor_name: Option<String>,
+    #[prost(message, repeated, tag = "2")]
+    pub quant_parameter_tensor_names: Vec<Property>,
+}
+
+/// How to train the model further.
+#[derive(Clone, PartialEq, Message)]
+pub struct Training {
+    #[prost(message, optional, tag = "1")]
+    pub initialization: Option<Graph>,
+    #[prost(message, optional, tag = "2")]
+    pub algorithm: Option<Graph>,
+    #[prost(message, repeated, tag = "3")]
+    pub initialization_binding: Vec<Property>,
+    #[prost(message, repeated, tag = "4")]
+    pub update_binding: Vec<Property>,
+}
+
+/// A named set of devices.
+#[derive(Clone, PartialEq, Message)]
+pub struct Configuration {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub name: Option<Bytes>,
+    #[prost(int32, optional, tag = "2")]
+    pub num_devices: Option<i32>,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub device: Vec<Bytes>,
+}
+
+/// Where a node runs under one configuration.
+#[derive(Clone, PartialEq, Message)]
+pub struct Placement {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub configuration_id: Option<Bytes>,
+    #[prost(message, repeated, tag = "2")]
+    pub sharding_spec: Vec<Sharding>,
+    #[prost(int32, optional, tag = "3")]
+    pub pipeline_stage: Option<i32>,
+}
+
+/// How a tensor is spread over devices.
+#[derive(Clone, PartialEq, Message)]
+pub struct Sharding {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub tensor_name: Option<Bytes>,
+    #[prost(int64, repeated, tag = "2")]
+    pub device: Vec<i64>,
+    #[prost(message, repeated, tag = "3")]
+    pub index_to_device_group_map: Vec<DeviceGroup>,
+    #[prost(message, repeated, tag = "4")]
+    pub sharded_dim: Vec<ShardedDim>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DeviceGroup {
+    #[prost(int64, optional, tag = "1")]
+    pub key: Option<i64>,
+    #[prost(int64, repeated, tag = "2")]
+    pub value: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ShardedDim {
+    #[prost(int64, optional, tag = "1")]
+    pub axis: Option<i64>,
+    #[prost(message, repeated, tag = "2")]
+    pub simple_sharding: Vec<SimpleSharding>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SimpleSharding {
+    #[prost(int64, optional, tag = "1")]
+    pub dim_value: Option<i64>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub dim_param: Option<Bytes>,
+    #[prost(int64, optional, tag = "3")]
+    pub num_shards: Option<i64>,
 }
 
 #[cfg(test)]
