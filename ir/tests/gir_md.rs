@@ -23,6 +23,7 @@ fn spelled(ty: &str) -> String {
         "i64" => return "integer".into(),
         "Real" => return "number".into(),
         "bool" | "Dim" | "Literal" | "String" | "Type" => return ty.to_lowercase(),
+        "Option<Dim>" => return "dim or `none`".into(),
         "Tensor" => return "elements".into(),
         "PadMode" => PadMode::WORDS,
         "WindowKind" => WindowKind::WORDS,

@@ -52,6 +52,11 @@ fn at(graph: &Graph, values: &Values) -> Option<Graph> {
             Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => fix(shape)?,
             Op::Slice { start, size, .. } => [start, size].into_iter().try_for_each(fix)?,
             Op::Pad { low, high, .. } => [low, high].into_iter().try_for_each(fix)?,
+            Op::Attention { causal, .. } => {
+                if let Some(dim) = causal {
+                    *dim = Dim::from(dim.at(values)?);
+                }
+            }
             Op::Const { .. }
             | Op::Transpose { .. }
             | Op::Concat { .. }

@@ -158,6 +158,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::Sort { .. }
         | Op::Scatter { .. }
         | Op::Softmax { .. }
+        | Op::Attention { .. }
         | Op::Norm { .. }
         | Op::Resize { .. } => return generic::lower(job, builder),
     }

@@ -48,6 +48,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         Op::Scatter { .. } => scatter::scatter(job, builder),
         Op::Softmax { .. } => folds::softmax(job, builder),
         Op::Norm { .. } => folds::norm(job, builder),
+        Op::Attention { .. } => return crate::attention::apart(job, builder),
         Op::Gather { axis } => gather::gather(job, *axis, builder),
         Op::Resize { .. } => return resize::resize(job, builder),
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } | Op::Expand { .. } => {

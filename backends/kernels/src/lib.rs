@@ -5,6 +5,7 @@
 //! Nothing here knows a machine but by its Facts, or a file format.
 
 pub mod arena;
+pub mod attention;
 pub mod body;
 pub mod build;
 pub mod conv;
@@ -192,42 +193,50 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
     if shape.contains(&0) {
         return Ok(());
     }
-    let job = Job { op, operands, shape, dtype, place };
-    match op {
+    job(&Job { op, operands, shape, dtype, place }, builder)
+}
+
+/// Emits the calls of one operator that is no view, input or constant.
+fn job(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    match job.op {
         Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Transpose { .. } | Op::Concat { .. } | Op::Pad { .. } => {
-            copy::lower(&job, builder)
+            copy::lower(job, builder)
         }
-        Op::Dot { .. } => match dot::lower(&job, builder) {
+        Op::Dot { .. } => match dot::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Conv { .. } => match conv::lower(&job, builder) {
+        Op::Conv { .. } => match conv::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Map { .. } => match pointwise::lower(&job, builder) {
+        Op::Map { .. } => match pointwise::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Window { .. } => match window::lower(&job, builder) {
+        Op::Window { .. } => match window::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Reduce { .. } => match reduce::lower(&job, builder) {
+        Op::Reduce { .. } => match reduce::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Softmax { .. } => match softmax::lower(&job, builder) {
+        Op::Softmax { .. } => match softmax::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Norm { .. } => match norm::lower(&job, builder) {
+        Op::Norm { .. } => match norm::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
         },
-        Op::Resize { .. } => match resize::lower(&job, builder) {
+        Op::Attention { .. } => match attention::lower(job, builder) {
             true => Ok(()),
-            false => generic::lower(&job, builder),
+            false => generic::lower(job, builder),
+        },
+        Op::Resize { .. } => match resize::lower(job, builder) {
+            true => Ok(()),
+            false => generic::lower(job, builder),
         },
         Op::Input { .. }
         | Op::Const { .. }
@@ -235,6 +244,6 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::Sort { .. }
-        | Op::Scatter { .. } => generic::lower(&job, builder),
+        | Op::Scatter { .. } => generic::lower(job, builder),
     }
 }

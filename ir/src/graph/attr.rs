@@ -147,6 +147,16 @@ impl Attr for Dim {
     }
 }
 
+/// `none`, or the dimension.
+impl Attr for Option<Dim> {
+    fn print(&self) -> String {
+        self.as_ref().map_or_else(|| "none".into(), Dim::to_string)
+    }
+    fn parse(lexer: &mut Lexer) -> Result<Self, ParseError> {
+        if lexer.eat("none") { Ok(None) } else { Dim::parse(lexer).map(Some) }
+    }
+}
+
 fn sum(lexer: &mut Lexer) -> Result<Dim, ParseError> {
     let mut total = if lexer.eat("-") { Dim::from(0i64) - product(lexer)? } else { product(lexer)? };
     loop {

@@ -236,6 +236,7 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             }
             with_epilogue(op, types, epilogue, types[0].clone())
         }
+        Op::Attention { prologue, .. } => attention(op, types, prologue),
         Op::Resize { mode, scale, roi, shape, .. } => {
             same_rank(scale.len(), "scale")?;
             same_rank(shape.len(), "shape")?;
@@ -255,6 +256,43 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             Ok(Type::new(types[0].dtype, shape.clone()))
         }
     }
+}
+
+/// The leading axes of an attention, and its scores `[.., s, t]`.
+pub fn scores(types: &[&Type]) -> Option<Vec<Dim>> {
+    let lead = |t: &Type| t.rank().checked_sub(2).map(|n| t.shape[..n].to_vec());
+    let both = broadcast(&lead(types[0])?, &lead(types[1])?).ok()?;
+    let mut shape = broadcast(&both, &lead(types[2])?).ok()?;
+    shape.extend([types[0].shape[types[0].rank() - 2].clone(), types[1].shape[types[1].rank() - 2].clone()]);
+    Some(shape)
+}
+
+fn attention(op: &Op, types: &[&Type], prologue: &Body) -> Result<Type, Fault> {
+    let fail = |what: &str| Err(wrong(op, types, what));
+    let (q, k, v) = (types[0], types[1], types[2]);
+    if [q, k, v].iter().any(|t| t.dtype != Dtype::F32) {
+        return fail("queries, keys and values are f32");
+    }
+    let Some(scores) = scores(types) else { return fail("the leading axes do not broadcast") };
+    let last = |t: &Type| t.shape[t.rank() - 1].clone();
+    if last(q) != last(k) || k.shape[k.rank() - 2] != v.shape[v.rank() - 2] {
+        return fail("queries and keys, or keys and values, do not fit each other");
+    }
+    for t in &types[3..] {
+        if broadcast(&scores, &t.shape).as_ref() != Ok(&scores) {
+            return fail(&format!("{t} does not broadcast to the scores"));
+        }
+    }
+    let dtypes: Vec<Dtype> = std::iter::once(Dtype::F32).chain(types[3..].iter().map(|t| t.dtype)).collect();
+    match prologue.result_type(&dtypes) {
+        Ok(Dtype::F32) => {}
+        Ok(_) => return fail("the scores are f32"),
+        Err(what) => return fail(&what),
+    }
+    let mut shape = scores;
+    shape.pop();
+    shape.push(last(v));
+    Ok(Type::new(Dtype::F32, shape))
 }
 
 /// Result extent of a window of `size` over `extent`; `None` when it does not fit once.

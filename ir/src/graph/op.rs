@@ -118,6 +118,11 @@ operators! {
     /// `(x - mean) / sqrt(variance + epsilon)` over `axes`; without `center` `x / sqrt(mean(x * x) + epsilon)`. Scale
     /// and bias are the epilogue's. `epsilon` holds the bits of an f32.
     Norm "norm" 1..any { axes: Vec<usize>, epsilon: Real, center: bool, epilogue: Body };
+    /// `softmax(prologue(q k')) v` of f32: operand 0 `[.., s, d]`, operand 1 `[.., t, d]`, operand 2 `[.., t, e]`, leading axes
+    /// broadcast. `prologue` is over the scores `[.., s, t]` (`a`, rounded) and the further operands, which broadcast to
+    /// them. With `causal` key `j` counts for query `i` only where `j <= i + causal`: its score is -inf. A row of -inf alone
+    /// gives NaN, and with `guarded` zeros.
+    Attention "attention" 3..5 { causal: Option<Dim>, guarded: bool, prologue: Body };
     /// Resampling to `shape`. Per axis: source position = by `coordinate` from the result's index and `scale`
     /// (result size / source size as ONNX means it). `antialias` widens the filter when shrinking.
     Resize "resize" 1..1 { mode: ResizeMode, coordinate: Coordinate, scale: Vec<Real>, roi: Vec<Real>, shape: Vec<Dim>, antialias: bool, exclude_outside: bool, extrapolation: Real };
@@ -220,6 +225,7 @@ macro_rules! epilogue_of {
             | Op::Sort { .. }
             | Op::Scatter { .. }
             | Op::Softmax { .. }
+            | Op::Attention { .. }
             | Op::Resize { .. } => None,
         }
     };

@@ -119,7 +119,7 @@ fn bodies(op: &Op) -> Vec<&Body> {
     match op {
         Op::Map { body } => vec![body],
         Op::Reduce { prologue, epilogue, .. } => vec![prologue, epilogue],
-        Op::Softmax { prologue, .. } => vec![prologue],
+        Op::Softmax { prologue, .. } | Op::Attention { prologue, .. } => vec![prologue],
         Op::Dot { epilogue, .. } | Op::Conv { epilogue, .. } | Op::Window { epilogue, .. } | Op::Norm { epilogue, .. } => vec![epilogue],
         Op::Input { .. }
         | Op::Const { .. }
@@ -145,6 +145,7 @@ fn dims(op: &Op) -> Vec<&Dim> {
         Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => shape.iter().collect(),
         Op::Slice { start, size, .. } => start.iter().chain(size).collect(),
         Op::Pad { low, high, .. } => low.iter().chain(high).collect(),
+        Op::Attention { causal, .. } => causal.iter().collect(),
         Op::Const { .. }
         | Op::Transpose { .. }
         | Op::Concat { .. }

@@ -101,6 +101,7 @@ fn weight(op: &Op) -> u8 {
         | Op::Sort { .. }
         | Op::Scatter { .. }
         | Op::Softmax { .. }
+        | Op::Attention { .. }
         | Op::Resize { .. } => 0,
     }
 }

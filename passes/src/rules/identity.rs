@@ -36,6 +36,7 @@ pub const DROP_NO_OP: Rule = Rule {
             | Op::Sort { .. }
             | Op::Scatter { .. }
             | Op::Softmax { .. }
+            | Op::Attention { .. }
             | Op::Norm { .. } => false,
         };
         if !same {

@@ -28,6 +28,7 @@ fn pull(graph: &Graph, id: NodeId, reshape: NodeId) -> u8 {
         | Op::Sort { .. }
         | Op::Scatter { .. }
         | Op::Softmax { .. }
+        | Op::Attention { .. }
         | Op::Resize { .. } => 0,
     }
 }

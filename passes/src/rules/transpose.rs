@@ -64,6 +64,7 @@ pub const SINK_TRANSPOSE: Rule = Rule {
         | Op::Dot { .. }
         | Op::Conv { .. }
         | Op::Window { .. }
+        | Op::Attention { .. }
         | Op::Scatter { .. } => false,
     },
     at: |graph, id| {
@@ -152,6 +153,7 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
         | Op::Dot { .. }
         | Op::Conv { .. }
         | Op::Window { .. }
+        | Op::Attention { .. }
         | Op::Scatter { .. } => return None,
     };
     let (mut values, mut gain, mut cost) = (Vec::with_capacity(moved.len()), 0i64, 0i64);

@@ -3,8 +3,9 @@
 //! uses it node by node, `verify` whole. It knows no symbolic dimension: a graph is fixed before it is evaluated.
 //!
 //! One file for each family of operators: `shape` moves elements, `map` runs scalar bodies, `dot` and `window`
-//! multiply and slide, `reduce` works along axes, `scatter` puts rows in, `resize` resamples.
+//! multiply and slide, `attention` joins them, `reduce` works along axes, `scatter` puts rows in, `resize` resamples.
 
+mod attention;
 mod dot;
 mod map;
 mod reduce;
@@ -154,6 +155,13 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
         Op::Softmax { axis, log, prologue } => reduce::softmax(&map::prologue(operands[0], prologue), *axis, *log),
         Op::Norm { axes, epsilon, center, epilogue } => {
             map::finish_tensor(reduce::norm(operands[0], axes, epsilon.0, *center), epilogue, extra)
+        }
+        Op::Attention { causal, guarded, prologue } => {
+            let causal = match causal {
+                Some(dim) => Some(fixed(std::slice::from_ref(dim))?[0]),
+                None => None,
+            };
+            attention::attention(operands, causal, *guarded, prologue, &shape)
         }
         Op::Resize { mode, coordinate, scale, roi, antialias, exclude_outside, extrapolation, .. } => {
             let sampling = resize::Sampling {

@@ -111,6 +111,24 @@ fn dots_multiply_matrices() {
     assert_eq!(run(long), [1.0]);
 }
 
+#[test]
+fn attention_weighs_values() {
+    let qkv = "%q: f32[2,1] = const [0.0,1.0] %k: f32[3,1] = const [0.0,0.0,0.0] %v: f32[3,1] = const [3.0,6.0,9.0]";
+    assert_eq!(run(&format!("{qkv} %y = attention %q, %k, %v {{causal=none, guarded=false}}")), [6.0, 6.0]);
+    assert_eq!(run(&format!("{qkv} %y = attention %q, %k, %v {{causal=0, guarded=false}}")), [3.0, 4.5]);
+    let mask = "%m: f32[3] = const [-inf,0.0,0.0] %y = attention %q, %k, %v, %m";
+    assert_eq!(run(&format!("{qkv} {mask} {{causal=none, guarded=false}} pre {{ add(a, b) }}")), [7.5, 7.5]);
+    // the first query sees the first key alone, which the mask hides
+    assert_eq!(run(&format!("{qkv} {mask} {{causal=0, guarded=true}} pre {{ add(a, b) }}")), [0.0, 6.0]);
+    let unguarded = run(&format!("{qkv} {mask} {{causal=0, guarded=false}} pre {{ add(a, b) }}"));
+    assert!(unguarded[0].is_nan() && unguarded[1] == 6.0);
+    // two heads of queries for one of keys
+    let heads = "%q: f32[2,1,1] = const [0.0,100.0] %k: f32[1,2,1] = const [0.0,1.0] %v: f32[1,2,1] = const [2.0,4.0]";
+    assert_eq!(run(&format!("{heads} %y = attention %q, %k, %v {{causal=none, guarded=false}}")), [3.0, 4.0]);
+    let none = "%q: f32[2,1] = const [0.0,1.0] %k: f32[0,1] = const [] %v: f32[0,2] = const []";
+    assert_eq!(run(&format!("{none} %y = attention %q, %k, %v {{causal=none, guarded=false}}")), [0.0; 4]);
+}
+
 /// `[1, n, 1]` with the kernel 1, 10, 100.
 fn conv1(n: usize, attributes: &str) -> Vec<f64> {
     let x: Vec<String> = (1..=n).map(|v| format!("{v}.0")).collect();
