@@ -40,3 +40,8 @@ fn constants_are_what_they_say() {
 fn movements_in_accesses_add_up() {
     check("movements_in_accesses_add_up", tile::movements);
 }
+
+#[test]
+fn narrow_elements_are_widened_and_cut() {
+    check("narrow_elements_are_widened_and_cut", tile::narrow_accesses);
+}

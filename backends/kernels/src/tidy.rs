@@ -73,6 +73,9 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
             Stmt::Load { at, .. }
             | Stmt::Store { at, .. }
             | Stmt::Splat { at, .. }
+            | Stmt::LoadNarrow { at, .. }
+            | Stmt::SplatNarrow { at, .. }
+            | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. }
             | Stmt::Prefetch { at } => {

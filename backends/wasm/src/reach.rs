@@ -72,7 +72,8 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
     let mut one = |at: At| each(at, at.offset);
     match *stmt {
         Stmt::Load { to: _, at, lanes } | Stmt::Store { from: _, at, lanes } if lanes > 0 => one(at),
-        Stmt::Splat { to: _, at } => one(at),
+        Stmt::LoadNarrow { to: _, at, lanes, kind: _ } | Stmt::StoreNarrow { from: _, at, lanes, kind: _ } if lanes > 0 => one(at),
+        Stmt::Splat { to: _, at } | Stmt::SplatNarrow { to: _, at, kind: _ } => one(at),
         Stmt::Gather { to: _, at, stride, lanes } | Stmt::Scatter { from: _, at, stride, lanes } if lanes > 0 => {
             each(at, at.offset + (stride * i32::from(lanes - 1)).min(0));
         }
@@ -84,6 +85,7 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
             Operand::V(_) | Operand::Bits(_) | Operand::Lane(..) => {}
         },
         Stmt::Load { .. } | Stmt::Store { .. } | Stmt::Gather { .. } | Stmt::Scatter { .. } => {}
+        Stmt::LoadNarrow { .. } | Stmt::StoreNarrow { .. } => {}
         Stmt::Loop { .. } | Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Set { .. } | Stmt::Copy { .. } => {}
         Stmt::Prefetch { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ir::kernel::tile::{At, Binary, Compare, Operand, P, Stmt, TileKernel, Unary, V};
+use ir::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use ir::kernel::{Arg, Facts};
 use wasm_encoder::{InstructionSink, ValType};
 
@@ -154,6 +154,20 @@ impl Select {
                 self.operand(Operand::Splat(at));
                 self.set(to);
             }
+            Stmt::LoadNarrow { to, at, lanes, kind } => {
+                self.load_narrow(at, lanes, kind);
+                self.set(to);
+            }
+            Stmt::SplatNarrow { to, at, kind } => {
+                let place = memarg(self.address(at, 0), 0);
+                match kind.bytes() {
+                    1 => self.body.ins().v128_load8_splat(place),
+                    _ => self.body.ins().v128_load16_splat(place),
+                };
+                widen(self.body.ins(), kind);
+                self.set(to);
+            }
+            Stmt::StoreNarrow { from, at, lanes, kind } => self.store_narrow(from, at, lanes, kind),
             Stmt::Gather { to, at, stride, lanes } => self.gather(to, at, stride, lanes),
             Stmt::Store { from, at, lanes } => self.store(from, at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => (0..lanes).for_each(|lane| self.store_lane(from, at, stride, lane)),
@@ -417,6 +431,103 @@ impl Select {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------------- narrow elements
+impl Select {
+    /// Pushes the first elements, each in its lane, the others 0.
+    fn load_narrow(&mut self, at: At, lanes: u8, kind: Narrow) {
+        self.load_bytes(at, lanes * kind.bytes());
+        widen(self.body.ins(), kind);
+    }
+
+    /// Pushes the first bytes, up to eight, the others 0.
+    fn load_bytes(&mut self, at: At, bytes: u8) {
+        let first = match bytes {
+            0 => return self.body.lanes(0),
+            1 => 1,
+            2 | 3 => 2,
+            4..8 => 4,
+            _ => 8,
+        };
+        // addresses lie on the stack below the vector, the last at the bottom
+        let mut pieces = Vec::new();
+        let mut done = first;
+        for width in [2, 1] {
+            if bytes - done >= width {
+                pieces.push((width, done));
+                done += width;
+            }
+        }
+        let places: Vec<_> = pieces.into_iter().rev().map(|(width, from)| (width, from, self.address(at, from.into()))).collect();
+        let offset = memarg(self.address(at, 0), 0);
+        if first < 4 {
+            self.body.lanes(0);
+        }
+        match first {
+            8 => self.body.ins().v128_load64_zero(offset),
+            4 => self.body.ins().v128_load32_zero(offset),
+            2 => self.body.ins().v128_load16_lane(offset, 0),
+            _ => self.body.ins().v128_load8_lane(offset, 0),
+        };
+        for (width, from, offset) in places.into_iter().rev() {
+            match width {
+                1 => self.body.ins().v128_load8_lane(memarg(offset, 0), from),
+                _ => self.body.ins().v128_load16_lane(memarg(offset, 0), from / 2),
+            };
+        }
+    }
+
+    fn store_narrow(&mut self, from: V, at: At, lanes: u8, kind: Narrow) {
+        let bytes = lanes * kind.bytes();
+        let packed = self.body.local(ValType::V128);
+        self.get(from);
+        self.get(from);
+        // what is stored fits, so that to saturate changes nothing
+        match kind {
+            Narrow::U8 => self.body.ins().i16x8_narrow_i32x4_s(),
+            Narrow::I8 => self.body.ins().i16x8_narrow_i32x4_s(),
+            Narrow::U16 => self.body.ins().i16x8_narrow_i32x4_u(),
+            Narrow::I16 => self.body.ins().i16x8_narrow_i32x4_s(),
+        };
+        self.body.set(packed);
+        if kind.bytes() == 1 {
+            self.body.get(packed);
+            self.body.get(packed);
+            if kind.signed() {
+                self.body.ins().i8x16_narrow_i16x8_s();
+            } else {
+                self.body.ins().i8x16_narrow_i16x8_u();
+            }
+            self.body.set(packed);
+        }
+        let mut done = 0;
+        for width in [8, 4, 2, 1] {
+            if bytes - done >= width {
+                let place = memarg(self.address(at, done.into()), 0);
+                self.body.get(packed);
+                let lane = done / width;
+                match width {
+                    8 => self.body.ins().v128_store64_lane(place, lane),
+                    4 => self.body.ins().v128_store32_lane(place, lane),
+                    2 => self.body.ins().v128_store16_lane(place, lane),
+                    _ => self.body.ins().v128_store8_lane(place, lane),
+                };
+                done += width;
+            }
+        }
+        self.body.give_back(packed);
+    }
+}
+
+/// Widens the low elements of the vector on the stack to lanes of 32 bits.
+fn widen(mut ins: InstructionSink, kind: Narrow) {
+    match kind {
+        Narrow::U8 => ins.i16x8_extend_low_i8x16_u().i32x4_extend_low_i16x8_u(),
+        Narrow::I8 => ins.i16x8_extend_low_i8x16_s().i32x4_extend_low_i16x8_s(),
+        Narrow::U16 => ins.i32x4_extend_low_i16x8_u(),
+        Narrow::I16 => ins.i32x4_extend_low_i16x8_s(),
+    };
+}
+
 // ------------------------------------------------------------------------------------------------------------- operations
 
 fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
@@ -436,6 +547,7 @@ fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
             },
             Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Prefetch { .. } | Stmt::Copy { .. } | Stmt::Load { .. } => None,
             Stmt::Splat { .. } | Stmt::Gather { .. } | Stmt::Store { .. } | Stmt::Scatter { .. } => None,
+            Stmt::LoadNarrow { .. } | Stmt::SplatNarrow { .. } | Stmt::StoreNarrow { .. } => None,
             Stmt::Unary { .. } | Stmt::Fold { .. } => None,
         };
         if let Some(bits) = bits {

@@ -31,6 +31,11 @@ fn partial_accesses_touch_nothing_beyond() {
 }
 
 #[test]
+fn narrow_elements_are_widened_and_cut() {
+    check("narrow_elements_are_widened_and_cut", tile::narrow_accesses);
+}
+
+#[test]
 fn every_operation_on_every_operand() {
     check("every_operation_on_every_operand", tile::operations);
 }

@@ -101,7 +101,7 @@ impl Random {
     fn wild_stmt(&mut self, depth: usize) -> Stmt {
         let offset = self.pick(&[0, 24, -24, i64::MAX, i64::MIN]);
         let (stride, lanes) = (self.pick(&[0, 4, -12, i32::MIN]), self.pick(&[0, 4, 4, 4, 3, 16, 255]));
-        match self.below(15) {
+        match self.below(18) {
             0 if depth > 0 => Stmt::Loop { times: self.pick(&[0, 1, 64, u32::MAX]), body: self.wild_stmts(depth - 1) },
             0 | 1 => Stmt::Point { to: self.at().p, from: self.at().p, offset },
             2 => Stmt::Advance { p: self.at().p, by: offset },
@@ -131,6 +131,9 @@ impl Random {
                     _ => Stmt::Binary { op, to: self.v(), a: self.v(), b: self.wild_operand() },
                 }
             }
+            14 => Stmt::LoadNarrow { to: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
+            15 => Stmt::SplatNarrow { to: self.v(), at: self.at(), kind: self.pick(tile::NARROW) },
+            16 => Stmt::StoreNarrow { from: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
             _ => {
                 let cmp = self.pick(tile::COMPARE);
                 Stmt::Select { to: self.v(), cmp, x: self.v(), y: self.wild_operand(), a: self.v(), b: self.v() }
@@ -214,7 +217,8 @@ impl Random {
         let (v, p, from) = (V(self.below(4) as u8), P(self.below(4) as u8), P(self.below(4) as u8));
         let at = At { p, offset: self.between(-4, 12) as i32 * 4 };
         let (by, stride, lanes) = (self.between(-4, 4) * 4, self.between(-3, 3) as i32 * 4, self.between(1, 4) as u8);
-        match self.below(9) {
+        let kind = self.pick(tile::NARROW);
+        match self.below(11) {
             0 | 1 if depth > 0 => Stmt::Loop { times: self.between(1, 4) as u32, body: self.tame_stmts(depth - 1) },
             0..=2 => Stmt::Point { to: p, from, offset: by },
             3 => Stmt::Advance { p, by },
@@ -222,6 +226,8 @@ impl Random {
             5 => Stmt::Store { from: v, at, lanes },
             6 => Stmt::Gather { to: v, at, stride, lanes },
             7 => Stmt::Scatter { from: v, at, stride, lanes },
+            8 => Stmt::LoadNarrow { to: v, at, lanes, kind },
+            9 => Stmt::SplatNarrow { to: v, at, kind },
             _ => Stmt::MulAdd { acc: v, a: v, b: if self.below(2) == 0 { Operand::Memory(at) } else { Operand::Splat(at) }, negate: false },
         }
     }

@@ -31,6 +31,39 @@ pub enum Operand {
     Lane(V, u8),
 }
 
+/// An integer in memory that is narrower than a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Narrow {
+    U8,
+    I8,
+    U16,
+    I16,
+}
+
+impl Narrow {
+    /// Bytes of an element.
+    pub const fn bytes(self) -> u8 {
+        match self {
+            Narrow::U8 | Narrow::I8 => 1,
+            Narrow::U16 | Narrow::I16 => 2,
+        }
+    }
+
+    pub const fn signed(self) -> bool {
+        matches!(self, Narrow::I8 | Narrow::I16)
+    }
+
+    /// The smallest and the largest that it holds.
+    pub const fn range(self) -> (i32, i32) {
+        match self {
+            Narrow::U8 => (0, 255),
+            Narrow::I8 => (-128, 127),
+            Narrow::U16 => (0, 65535),
+            Narrow::I16 => (-32768, 32767),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TileKernel {
     pub body: Vec<Stmt>,
@@ -74,6 +107,20 @@ pub enum Stmt {
         to: V,
         at: At,
     },
+    /// The first `lanes` elements of `kind`, each widened to the 32 bits of its lane; the other lanes 0. No byte beyond
+    /// them is touched.
+    LoadNarrow {
+        to: V,
+        at: At,
+        lanes: u8,
+        kind: Narrow,
+    },
+    /// One element of `kind`, widened, in all lanes.
+    SplatNarrow {
+        to: V,
+        at: At,
+        kind: Narrow,
+    },
     /// Lane `i` from `at + i * stride` bytes, for the first `lanes` lanes, the others 0.
     Gather {
         to: V,
@@ -86,6 +133,14 @@ pub enum Stmt {
         from: V,
         at: At,
         lanes: u8,
+    },
+    /// The first `lanes` lanes, integers that `kind` holds, to elements of `kind`. No byte beyond them is touched. What
+    /// is stored of any other integer is unspecified: the generator clamps first.
+    StoreNarrow {
+        from: V,
+        at: At,
+        lanes: u8,
+        kind: Narrow,
     },
     /// Lane `i` to `at + i * stride` bytes, for the first `lanes` lanes.
     Scatter {

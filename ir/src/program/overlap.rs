@@ -136,6 +136,9 @@ impl Walk {
             Stmt::Load { at, lanes, .. } => self.touch(*at, 4 * i128::from(*lanes), false),
             Stmt::Store { at, lanes, .. } => self.touch(*at, 4 * i128::from(*lanes), true),
             Stmt::Splat { at, .. } => self.touch(*at, 4, false),
+            Stmt::LoadNarrow { at, lanes, kind, .. } => self.touch(*at, i128::from(kind.bytes()) * i128::from(*lanes), false),
+            Stmt::StoreNarrow { at, lanes, kind, .. } => self.touch(*at, i128::from(kind.bytes()) * i128::from(*lanes), true),
+            Stmt::SplatNarrow { at, kind, .. } => self.touch(*at, kind.bytes().into(), false),
             Stmt::Gather { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, false),
             Stmt::Scatter { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, true),
             Stmt::MulAdd { b: operand, .. }
@@ -160,6 +163,9 @@ impl Walk {
             Stmt::Load { at, .. }
             | Stmt::Store { at, .. }
             | Stmt::Splat { at, .. }
+            | Stmt::LoadNarrow { at, .. }
+            | Stmt::SplatNarrow { at, .. }
+            | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. } => ours(&at.p),
             Stmt::MulAdd { b, .. } | Stmt::Binary { b, .. } => operand(b),

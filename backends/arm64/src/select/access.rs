@@ -150,6 +150,9 @@ fn concerns(stmt: &Stmt, p: P) -> bool {
         Stmt::Advance { p: other, by: _ } => *other == p,
         Stmt::Load { at, .. }
         | Stmt::Splat { at, .. }
+        | Stmt::LoadNarrow { at, .. }
+        | Stmt::SplatNarrow { at, .. }
+        | Stmt::StoreNarrow { at, .. }
         | Stmt::Gather { at, .. }
         | Stmt::Store { at, .. }
         | Stmt::Scatter { at, .. }

@@ -8,7 +8,7 @@ use crate::encode::{Gpr, Place, Slot, Vector};
 /// What one vector covers.
 const WHOLE: u8 = 4;
 
-fn beyond(at: At, bytes: i64) -> At {
+pub(super) fn beyond(at: At, bytes: i64) -> At {
     let offset = i64::from(at.offset) + bytes;
     At { offset: i32::try_from(offset).expect("the verifier keeps offsets within a buffer"), ..at }
 }
@@ -73,7 +73,7 @@ impl Select {
     }
 
     /// A register that holds `at`, and may be moved if it is `SCRATCH`.
-    fn address(&mut self, at: At) -> Gpr {
+    pub(super) fn address(&mut self, at: At) -> Gpr {
         let offset = self.offset(at);
         if offset == 0 {
             return general(at.p);
@@ -115,12 +115,12 @@ impl Select {
         }
     }
 
-    fn load_slot(&mut self, to: Slot, at: At) {
+    pub(super) fn load_slot(&mut self, to: Slot, at: At) {
         let place = self.place(to, at);
         self.asm.load(to, place);
     }
 
-    fn store_slot(&mut self, from: Slot, at: At) {
+    pub(super) fn store_slot(&mut self, from: Slot, at: At) {
         let place = self.place(from, at);
         self.asm.store(from, place);
     }

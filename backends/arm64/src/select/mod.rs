@@ -9,10 +9,12 @@
 //! * `usage`: the registers that a kernel names.
 //! * `access`: which accesses are one instruction.
 //! * `memory`: addresses and accesses.
+//! * `narrow`: elements of 8 and 16 bits.
 //! * `operation`: arithmetic, choice, folding.
 
 mod access;
 mod memory;
+mod narrow;
 mod operation;
 #[cfg(test)]
 mod tests;
@@ -225,6 +227,15 @@ impl Select {
                 let to = self.define(to);
                 self.gather(to, at, stride, lanes);
             }
+            Stmt::LoadNarrow { to, at, lanes, kind } => {
+                let to = self.define(to);
+                self.load_narrow(to, at, lanes, kind);
+            }
+            Stmt::SplatNarrow { to, at, kind } => {
+                let to = self.define(to);
+                self.splat_narrow(to, at, kind);
+            }
+            Stmt::StoreNarrow { from, at, lanes, kind } => self.store_narrow(self.v(from), at, lanes, kind),
             Stmt::Store { from, at, lanes } => self.store(self.v(from), at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => self.scatter(self.v(from), at, stride, lanes),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),

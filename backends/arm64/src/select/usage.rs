@@ -43,6 +43,9 @@ impl Usage {
             Stmt::Load { to: v, at, lanes: _ }
             | Stmt::Store { from: v, at, lanes: _ }
             | Stmt::Splat { to: v, at }
+            | Stmt::LoadNarrow { to: v, at, lanes: _, kind: _ }
+            | Stmt::SplatNarrow { to: v, at, kind: _ }
+            | Stmt::StoreNarrow { from: v, at, lanes: _, kind: _ }
             | Stmt::Gather { to: v, at, stride: _, lanes: _ }
             | Stmt::Scatter { from: v, at, stride: _, lanes: _ } => {
                 self.all(&[*v]);

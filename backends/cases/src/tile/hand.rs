@@ -40,7 +40,13 @@ pub fn partial_accesses(facts: &Facts) -> Vec<Case> {
 
 /// `stmt` between whole loads and stores of the registers around it. `tight` is the memory it accesses: argument 0 if it
 /// reads, 1 if it writes; the other one is a whole vector.
-fn crowd(facts: &Facts, crowded: bool, name: String, stmt: Stmt, tight: Buffer, reads: bool) -> Case {
+pub(super) fn crowd(facts: &Facts, crowded: bool, name: String, stmt: Stmt, tight: Buffer, reads: bool) -> Case {
+    let loose = words((0..facts.lanes() as u32).map(|i| 0x300 + i));
+    crowd_of(facts, crowded, name, stmt, [tight, loose], reads)
+}
+
+/// The same, with the whole vector to store.
+pub(super) fn crowd_of(facts: &Facts, crowded: bool, name: String, stmt: Stmt, [tight, loose]: [Buffer; 2], reads: bool) -> Case {
     let whole = facts.lanes() as u8;
     let vector = facts.vector_bytes as usize;
     let others: Vec<V> = (0..facts.vectors).map(V).filter(|&v| crowded && v != V(1)).collect();
@@ -56,7 +62,6 @@ fn crowd(facts: &Facts, crowded: bool, name: String, stmt: Stmt, tight: Buffer, 
     for (i, &v) in others.iter().enumerate() {
         body.push(Stmt::Store { from: v, at: at(2, (i * vector) as i32), lanes: whole });
     }
-    let loose = words((0..whole as u32).map(|i| 0x300 + i));
     let rest = filled(others.len() * vector);
     let buffers = if reads { vec![tight, loose, rest] } else { vec![loose, tight, rest] };
     case(facts, format!("{name}{}", if crowded { ", crowded" } else { "" }), body, buffers)

@@ -4,13 +4,15 @@
 
 use ir::kernel::KernelBody;
 use ir::kernel::facts::Facts;
-use ir::kernel::tile::{At, Binary, Compare, Operand, P, Stmt, TileKernel, Unary, V};
+use ir::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use ir::tensor::Dtype;
 
 use crate::{Buffer, Case};
 
 mod hand;
+mod narrow;
 pub use hand::{constants, movements, offsets, operations, partial_accesses, pointers};
+pub use narrow::narrow_accesses;
 
 fn words(words: impl IntoIterator<Item = u32>) -> Buffer {
     Buffer { dtype: Dtype::F32, bytes: words.into_iter().flat_map(u32::to_le_bytes).collect(), start: 0 }
@@ -100,6 +102,7 @@ const INTEGERS: [u32; 16] = [
     0xFFFF_FC18,
 ];
 
+const NARROW: [Narrow; 4] = [Narrow::U8, Narrow::I8, Narrow::U16, Narrow::I16];
 const FLOAT_UNARIES: [Unary; 7] = [Unary::Neg, Unary::Abs, Unary::Sqrt, Unary::Floor, Unary::Ceil, Unary::Trunc, Unary::Round];
 const FLOAT_BINARIES: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max];
 const INTEGER_BINARIES: [Binary; 9] =
@@ -342,7 +345,8 @@ impl Maker<'_> {
 
     fn integer(&mut self, body: &mut Vec<Stmt>, v: V, a: V) {
         let bits = self.random.below(32) as u8;
-        let stmt = match self.random.below(6) {
+        let stmt = match self.random.below(8) {
+            6 => return self.narrow(body, v, a),
             0 => Stmt::Unary { op: Unary::Shl(bits), to: v, a },
             1 => Stmt::Unary { op: Unary::Shr(bits), to: v, a },
             2 => Stmt::Unary { op: Unary::Sar(bits), to: v, a },
@@ -357,6 +361,26 @@ impl Maker<'_> {
             _ => Stmt::Binary { op: self.random.pick(&INTEGER_BINARIES), to: v, a, b: self.operand(Kind::Integer) },
         };
         body.push(stmt);
+    }
+}
+
+impl Maker<'_> {
+    /// A narrow element loaded, or stored once its lane has been clamped.
+    fn narrow(&mut self, body: &mut Vec<Stmt>, v: V, a: V) {
+        let p = self.pointer(Kind::Integer);
+        let (kind, lanes) = (self.random.pick(&NARROW), self.lanes());
+        let place = self.at(p);
+        let place = At { offset: place.offset + self.random.below(4) as i32, ..place };
+        match self.random.below(3) {
+            0 => body.push(Stmt::LoadNarrow { to: v, at: place, lanes, kind }),
+            1 => body.push(Stmt::SplatNarrow { to: v, at: place, kind }),
+            _ => {
+                let (low, high) = kind.range();
+                body.push(Stmt::Binary { op: Binary::IMax, to: v, a, b: Operand::Bits(low as u32) });
+                body.push(Stmt::Binary { op: Binary::IMin, to: v, a: v, b: Operand::Bits(high as u32) });
+                body.push(Stmt::StoreNarrow { from: v, at: place, lanes, kind });
+            }
+        }
     }
 }
 

@@ -132,6 +132,38 @@ fn multiply_add_rounds_as_the_facts_say() {
 }
 
 #[test]
+fn narrow_elements_are_widened_and_cut() {
+    // bytes 255, 128, 0, 1 | 2, 127, 254, 3
+    let (x, y) = ([0x0100_80ff, 0x03fe_7f02, 0, 0], [0; 4]);
+    ints(x, y, "v4 = load u8 p0[0]", [255, 128, 0, 1]);
+    ints(x, y, "v4 = load i8 p0[0]", [-1, -128, 0, 1]);
+    ints(x, y, "v4 = load u8 p0[1] lanes 3", [128, 0, 1, 0]);
+    ints(x, y, "v4 = load u16 p0[0]", [0x80ff, 0x100, 0x7f02, 0x3fe]);
+    ints(x, y, "v4 = load i16 p0[0] lanes 2", [-0x7f01, 0x100, 0, 0]);
+    ints(x, y, "v4 = splat u8 p0[6]", [254; 4]);
+    ints(x, y, "v4 = splat i8 p0[6]", [-2; 4]);
+    ints(x, y, "v4 = splat i16 p0[0]", [-0x7f01; 4]);
+    let store = |kind: &str, values: [i32; 4], wanted: [u8; 8]| {
+        let text = format!("tile t(x: read 0..16, z: write 0..8) lanes 3 {{ v0 = load p0[0] lanes 4\n p1[1] = {kind} v0 }}");
+        let mut memory = [bytes(&values.map(|v| v as u32)), vec![7; 8]];
+        assert_eq!(run_text(&text, &facts(), &mut memory), 0);
+        assert_eq!(memory[1], wanted, "{kind}");
+    };
+    // the fourth lane is not stored
+    store("u8", [255, 0, 128, -1], [7, 255, 0, 128, 7, 7, 7, 7]);
+    store("i8", [-128, 127, -1, 128], [7, 128, 127, 255, 7, 7, 7, 7]);
+    store("u16", [65535, 0, 258, 0], [7, 255, 255, 0, 0, 2, 1, 7]);
+    store("i16", [-32768, 32767, -2, 0], [7, 0, 128, 255, 127, 254, 255, 7]);
+}
+
+#[test]
+#[should_panic(expected = "Some(256) is stored as U8")]
+fn what_an_element_does_not_hold_is_not_stored() {
+    let text = "tile t(z: write 0..4) lanes 4 { v0 = set 0x00000100\n p0[0] = u8 v0 }";
+    run_text(text, &facts(), &mut [vec![0; 4]]);
+}
+
+#[test]
 fn operands_come_from_everywhere() {
     let (x, y) = ([1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]);
     floats(x, y, "v4 = add v0, p1[0]", [11.0, 22.0, 33.0, 44.0]);

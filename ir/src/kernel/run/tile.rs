@@ -3,7 +3,7 @@
 use super::{Memory, Watch, max_f32, min_f32};
 use crate::kernel::Facts;
 use crate::kernel::facts::MinMax;
-use crate::kernel::tile::{At, Binary, Compare, Operand, P, Stmt, TileKernel, Unary, V};
+use crate::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use std::array::from_fn;
 
 type Lanes<const L: usize> = [u32; L];
@@ -60,6 +60,25 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
             Stmt::Splat { to, at } => {
                 let value = self.splat(at);
                 self.set(to, value);
+            }
+            Stmt::LoadNarrow { to, at, lanes, kind } => {
+                let value = self.load_narrow(at, lanes, kind);
+                self.set(to, value);
+            }
+            Stmt::SplatNarrow { to, at, kind } => {
+                let value = self.load_narrow(at, 1, kind);
+                self.set(to, [value[0]; L]);
+            }
+            Stmt::StoreNarrow { from, at, lanes, kind } => {
+                let value = self.v(from);
+                let (width, (low, high)) = (kind.bytes() as usize, kind.range());
+                let outside = value[..lanes as usize].iter().find(|&&lane| !(low..=high).contains(&(lane as i32)));
+                assert!(outside.is_none(), "{}: {outside:?} is stored as {kind:?}", self.memory.kernel.name);
+                let place = self.place(at.p);
+                let memory = self.memory.write(place.arg, place.offset + at.offset as i64, width * lanes as usize);
+                for (bytes, lane) in memory.chunks_exact_mut(width).zip(value) {
+                    bytes.copy_from_slice(&lane.to_le_bytes()[..width]);
+                }
             }
             Stmt::Gather { to, at, stride, lanes } => {
                 let mut value = [0; L];
@@ -136,6 +155,22 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
         let mut value = [0; L];
         for (lane, bytes) in value.iter_mut().zip(memory.chunks_exact(4)) {
             *lane = u32::from_le_bytes(bytes.try_into().expect("chunks are of 4 bytes"));
+        }
+        value
+    }
+
+    fn load_narrow(&mut self, at: At, lanes: u8, kind: Narrow) -> Lanes<L> {
+        let (place, width) = (self.place(at.p), kind.bytes() as usize);
+        let memory = self.memory.read(place.arg, place.offset + at.offset as i64, width * lanes as usize);
+        let mut value = [0; L];
+        for (lane, bytes) in value.iter_mut().zip(memory.chunks_exact(width)) {
+            let last = bytes[width - 1];
+            *lane = match kind {
+                Narrow::U8 => last.into(),
+                Narrow::I8 => last as i8 as u32,
+                Narrow::U16 => u16::from_le_bytes([bytes[0], last]).into(),
+                Narrow::I16 => i16::from_le_bytes([bytes[0], last]) as u32,
+            };
         }
         value
     }

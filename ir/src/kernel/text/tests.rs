@@ -28,6 +28,10 @@ tile dot_2x8(a: read 0..4096, b: read -64..8192, c: write 0..64) lanes 8 {
   v6 = select lt v0, v1 ? v2 : v3
   v7 = fold add v0 temp v8
   v8 = v7
+  v9 = load u8 p0[3] lanes 5
+  v10 = load i16 p0[2]
+  v11 = splat i8 p1[7]
+  p2[9] = u16 v9 lanes 5
   p2[0] = v0 lanes 5
   scatter p2[0] by 8 = v7
   p2[32] = v1

@@ -1,7 +1,7 @@
 //! Tile kernels as text. The lane count that most statements have stands once, in the head; others name theirs.
 
 use super::{Out, ParseError, parse_block, parse_f32, parse_number, parse_numbered, peek_numbered, print_f32, words};
-use crate::kernel::tile::{At, Binary, Compare, Operand, P, Stmt, TileKernel, Unary, V};
+use crate::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use crate::text::Lexer;
 
 words! { binary parse_binary BINARY Binary {
@@ -12,6 +12,10 @@ words! { binary parse_binary BINARY Binary {
 
 words! { compare parse_compare COMPARE Compare {
     Eq "eq", Ne "ne", Lt "lt", Le "le", Unordered "unordered", IEq "ieq", ILt "ilt",
+} }
+
+words! { narrow parse_narrow NARROW Narrow {
+    U8 "u8", I8 "i8", U16 "u16", I16 "i16",
 } }
 
 words! { unary parse_unary UNARY Unary {
@@ -31,7 +35,12 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
         for stmt in body {
             match stmt {
                 Stmt::Loop { body, .. } => count(body, counts),
-                Stmt::Load { lanes, .. } | Stmt::Gather { lanes, .. } | Stmt::Store { lanes, .. } | Stmt::Scatter { lanes, .. } => {
+                Stmt::Load { lanes, .. }
+                | Stmt::LoadNarrow { lanes, .. }
+                | Stmt::Gather { lanes, .. }
+                | Stmt::Store { lanes, .. }
+                | Stmt::StoreNarrow { lanes, .. }
+                | Stmt::Scatter { lanes, .. } => {
                     counts[*lanes as usize] += 1;
                 }
                 Stmt::Point { .. }
@@ -40,6 +49,7 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
                 | Stmt::Set { .. }
                 | Stmt::Copy { .. }
                 | Stmt::Splat { .. }
+                | Stmt::SplatNarrow { .. }
                 | Stmt::MulAdd { .. }
                 | Stmt::Horner { .. }
                 | Stmt::Unary { .. }
@@ -86,6 +96,9 @@ fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
         Stmt::Copy { to, from } => format!("v{} = v{}", to.0, from.0),
         Stmt::Load { to, at, lanes } => format!("v{} = load {}{}", to.0, show_at(at), some(lanes)),
         Stmt::Splat { to, at } => format!("v{} = splat {}", to.0, show_at(at)),
+        Stmt::LoadNarrow { to, at, lanes, kind } => format!("v{} = load {} {}{}", to.0, narrow(kind), show_at(at), some(lanes)),
+        Stmt::SplatNarrow { to, at, kind } => format!("v{} = splat {} {}", to.0, narrow(kind), show_at(at)),
+        Stmt::StoreNarrow { from, at, lanes, kind } => format!("{} = {} v{}{}", show_at(at), narrow(kind), from.0, some(lanes)),
         Stmt::Gather { to, at, stride, lanes } => format!("v{} = gather {} by {stride}{}", to.0, show_at(at), some(lanes)),
         Stmt::Store { from, at, lanes } => format!("{} = v{}{}", show_at(at), from.0, some(lanes)),
         Stmt::Scatter { from, at, stride, lanes } => format!("scatter {} by {stride} = v{}{}", show_at(at), from.0, some(lanes)),
@@ -147,8 +160,16 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
     let word = lexer.word()?;
     match word {
         "set" => Ok(Stmt::Set { to, bits: parse_f32(lexer)? }),
-        "load" => Ok(Stmt::Load { to, at: parse_at(lexer)?, lanes: parse_lanes(lexer, usual)? }),
-        "splat" => Ok(Stmt::Splat { to, at: parse_at(lexer)? }),
+        "load" => {
+            let kind = parse_kind(lexer);
+            let (at, lanes) = (parse_at(lexer)?, parse_lanes(lexer, usual)?);
+            Ok(kind.map_or(Stmt::Load { to, at, lanes }, |kind| Stmt::LoadNarrow { to, at, lanes, kind }))
+        }
+        "splat" => {
+            let kind = parse_kind(lexer);
+            let at = parse_at(lexer)?;
+            Ok(kind.map_or(Stmt::Splat { to, at }, |kind| Stmt::SplatNarrow { to, at, kind }))
+        }
         "gather" => Ok(Stmt::Gather { to, at: parse_at(lexer)?, stride: parse_stride(lexer)?, lanes: parse_lanes(lexer, usual)? }),
         "select" => parse_select(lexer, to),
         "fold" => {
@@ -181,7 +202,16 @@ fn parse_pointer_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> 
     }
     let at = parse_offset(lexer, p)?;
     lexer.expect("=")?;
-    Ok(Stmt::Store { from: parse_v(lexer)?, at, lanes: parse_lanes(lexer, usual)? })
+    let kind = parse_kind(lexer);
+    let (from, lanes) = (parse_v(lexer)?, parse_lanes(lexer, usual)?);
+    Ok(kind.map_or(Stmt::Store { from, at, lanes }, |kind| Stmt::StoreNarrow { from, at, lanes, kind }))
+}
+
+/// `u8` and its kin, if one of them comes next.
+fn parse_kind(lexer: &mut Lexer) -> Option<Narrow> {
+    let kind = lexer.peek_word().and_then(parse_narrow)?;
+    lexer.eat(narrow(kind));
+    Some(kind)
 }
 
 fn parse_select(lexer: &mut Lexer, to: V) -> Result<Stmt, ParseError> {

@@ -156,6 +156,18 @@ fn accesses_stay_in_what_arguments_declare() {
 }
 
 #[test]
+fn narrow_accesses_count_their_own_bytes() {
+    tile("v0 = load u8 p0[60]\n v0 = load i16 p0[56]\n v0 = splat u8 p0[63]\n p1[60] = i8 v0\n p1[62] = u16 v0 lanes 1", &[]);
+    tile("v0 = load u8 p0[61]", &["body[0]: reads bytes 61..65 of `x`, which holds 0..64"]);
+    tile("v0 = load u16 p0[58] lanes 4", &["body[0]: reads bytes 58..66 of `x`, which holds 0..64"]);
+    tile("v0 = splat i16 p0[63]", &["body[0]: reads bytes 63..65 of `x`, which holds 0..64"]);
+    tile("v0 = set 0.0\n p1[62] = i8 v0 lanes 3", &["body[1]: writes bytes 62..65 of `y`, which holds 0..64"]);
+    tile("v0 = set 0.0\n p0[0] = u8 v0", &["body[1]: `x` is only to be read"]);
+    tile("v0 = load u8 p0[0] lanes 5", &["body[0]: 5 lanes of a vector that has 4"]);
+    tile("p1[0] = u8 v1", &["body[0]: v1 is read before it is set"]);
+}
+
+#[test]
 fn accesses_stay_in_bounds_through_loops() {
     tile("loop 4 { v0 = load p0[0]\n p0 += 16 }", &[]);
     tile("loop 5 { v0 = load p0[0]\n p0 += 16 }", &["body[0].loop[0]: reads bytes 0..80 of `x`, which holds 0..64"]);

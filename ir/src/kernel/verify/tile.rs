@@ -110,12 +110,15 @@ fn written(stmt: &Stmt) -> Option<V> {
         | Stmt::Point { .. }
         | Stmt::Advance { .. }
         | Stmt::Store { .. }
+        | Stmt::StoreNarrow { .. }
         | Stmt::Scatter { .. }
         | Stmt::Prefetch { .. } => None,
         Stmt::Set { to, .. }
         | Stmt::Copy { to, .. }
         | Stmt::Load { to, .. }
         | Stmt::Splat { to, .. }
+        | Stmt::LoadNarrow { to, .. }
+        | Stmt::SplatNarrow { to, .. }
         | Stmt::Gather { to, .. }
         | Stmt::Unary { to, .. }
         | Stmt::Binary { to, .. }
@@ -138,8 +141,11 @@ fn pointers(body: &[Stmt]) -> usize {
         Stmt::Prefetch { at }
         | Stmt::Load { at, .. }
         | Stmt::Splat { at, .. }
+        | Stmt::LoadNarrow { at, .. }
+        | Stmt::SplatNarrow { at, .. }
         | Stmt::Gather { at, .. }
         | Stmt::Store { at, .. }
+        | Stmt::StoreNarrow { at, .. }
         | Stmt::Scatter { at, .. } => at.p.0 as usize + 1,
         Stmt::MulAdd { b, .. } | Stmt::Binary { b, .. } => operand(b),
         Stmt::Horner { c, .. } => operand(c),
@@ -185,12 +191,24 @@ impl Check<'_> {
                 self.sets(to, faults);
             }
             Stmt::Load { to, at, lanes } => {
-                self.vector(at, lanes, false, faults);
+                self.elements(at, lanes, 4, false, faults);
                 self.sets(to, faults);
             }
             Stmt::Splat { to, at } => {
                 self.bytes(at, 0, 4, false, faults);
                 self.sets(to, faults);
+            }
+            Stmt::LoadNarrow { to, at, lanes, kind } => {
+                self.elements(at, lanes, kind.bytes(), false, faults);
+                self.sets(to, faults);
+            }
+            Stmt::SplatNarrow { to, at, kind } => {
+                self.bytes(at, 0, kind.bytes().into(), false, faults);
+                self.sets(to, faults);
+            }
+            Stmt::StoreNarrow { from, at, lanes, kind } => {
+                self.reads(&[from], faults);
+                self.elements(at, lanes, kind.bytes(), true, faults);
             }
             Stmt::Gather { to, at, stride, lanes } => {
                 self.strided(at, stride, lanes, false, faults);
@@ -198,7 +216,7 @@ impl Check<'_> {
             }
             Stmt::Store { from, at, lanes } => {
                 self.reads(&[from], faults);
-                self.vector(at, lanes, true, faults);
+                self.elements(at, lanes, 4, true, faults);
             }
             Stmt::Scatter { from, at, stride, lanes } => {
                 self.reads(&[from], faults);
@@ -279,9 +297,10 @@ impl Check<'_> {
         }
     }
 
-    fn vector(&mut self, at: At, lanes: u8, writes: bool, faults: &mut Faults) {
+    /// So many neighbours of `width` bytes.
+    fn elements(&mut self, at: At, lanes: u8, width: u8, writes: bool, faults: &mut Faults) {
         self.lanes(lanes, faults);
-        self.bytes(at, 0, 4 * i128::from(lanes), writes, faults);
+        self.bytes(at, 0, i128::from(width) * i128::from(lanes), writes, faults);
     }
 
     fn strided(&mut self, at: At, stride: i32, lanes: u8, writes: bool, faults: &mut Faults) {
