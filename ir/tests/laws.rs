@@ -94,7 +94,19 @@ fn grow(steps: &[Step]) -> Graph {
             _ => {
                 let epilogue = body("{ max(a, 0.0) }").expect("our own");
                 let at = (vec![step.n[0] % 2 + 1], vec![1], vec![1], vec![1], vec![0]);
-                (Op::Conv { stride: at.0, dilation: at.1, inflate: at.2, low: at.3, high: at.4, group: 1, epilogue }, both)
+                (
+                    Op::Conv {
+                        stride: at.0,
+                        dilation: at.1,
+                        inflate: at.2,
+                        low: at.3,
+                        high: at.4,
+                        group: 1,
+                        fill: Literal::f32(0.0),
+                        epilogue,
+                    },
+                    both,
+                )
             }
         };
         if let Ok(id) = g.add(op, operands, &names)
@@ -199,7 +211,7 @@ proptest! {
         let (x, k) = (random(&[2, h, w, c], seed), random(&[kh, kw, cg, m], seed + 1));
         let two = |v: usize| vec![v, v];
         let op = Op::Conv {
-            stride: two(stride), dilation: two(dilation), inflate: two(inflate), low: vec![low; 2], high: vec![high; 2], group,
+            stride: two(stride), dilation: two(dilation), inflate: two(inflate), low: vec![low; 2], high: vec![high; 2], group, fill: Literal::f32(0.0),
             epilogue: Body::identity(),
         };
         let Ok(ty) = graph::infer::infer(&op, &[&x.ty(), &k.ty()]) else { return Ok(()) };

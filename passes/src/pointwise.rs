@@ -2,6 +2,7 @@
 //! parameters. Fusion, simplification and constants then are one rule for both.
 
 use crate::rule::{Builder, Val};
+use ir::graph::infer::own_type;
 use ir::scalar::Arg;
 use ir::{Body, Dtype, Graph, NodeId, Op};
 
@@ -31,7 +32,8 @@ impl Pointwise {
         let extras = operands.split_off(own);
         let mut types = Vec::with_capacity(extras.len() + first);
         if first == 1 {
-            types.push(own_result(graph, op, &operands)?);
+            let own: Vec<Dtype> = operands.iter().map(|&id| graph.ty(id).dtype).collect();
+            types.push(own_type(op, &own)?);
         }
         types.extend(extras.iter().map(|&id| graph.ty(id).dtype));
         Some(Pointwise { node, body: body.clone(), own: operands, extras, first, types })
@@ -52,15 +54,6 @@ impl Pointwise {
         let own = self.own.iter().map(|&id| Val::Old(id));
         let operands: Vec<Val> = own.chain(extras.iter().copied()).collect();
         builder.add(op, &operands)
-    }
-}
-
-/// Element type of an operator's result before its epilogue.
-fn own_result(graph: &Graph, op: &Op, own: &[NodeId]) -> Option<Dtype> {
-    let first = graph.ty(*own.first()?).dtype;
-    match op {
-        Op::Reduce { prologue, .. } => prologue.result_type(&[first]).ok(),
-        _ => Some(first),
     }
 }
 

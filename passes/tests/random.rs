@@ -162,6 +162,7 @@ fn step(graph: &mut Graph, draw: &mut Draw, values: &[NodeId]) -> Option<NodeId>
                 low: vec![pad; 2],
                 high: vec![pad; 2],
                 group,
+                fill: Literal::f32(0.0),
                 epilogue: Body::identity(),
             };
             (op, vec![x, w])

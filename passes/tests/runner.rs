@@ -10,7 +10,7 @@ const MODEL: &str = r#"graph {
   %w: f32[1,1,2,2] = const [1.0,2.0,3.0,4.0] !"w"
   %s: f32[2,1,1] = const [2.0,4.0] !"scale"
   %a = transpose %x {perm=[0,2,3,1]} !"Conv_0"
-  %b = conv %a, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[0,0], high=[0,0], group=1} !"Conv_0"
+  %b = conv %a, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[0,0], high=[0,0], group=1, fill=0.0} !"Conv_0"
   %c = transpose %b {perm=[0,3,1,2]} !"Conv_0"
   %d = map %c, %s do { mul(a, b) } !"Mul_1"
   %e = map %d do { max(a, 0.0) } !"Relu_2"

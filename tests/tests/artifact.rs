@@ -348,7 +348,7 @@ fn a_shared_object_of_every_level_runs_from_rust_with_workers_and_its_weights_ap
 const WIDE: &str = r#"graph {
   %x: f32[1,56,56,64] = input "x"
   %w: f32[3,3,64,64] = const random 3
-  %0 = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1}
+  %0 = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1, fill=0.0}
   return %0 "y"
 }"#;
 

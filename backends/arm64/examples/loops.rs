@@ -5,6 +5,7 @@ use arm64::facts::ARMV8;
 use arm64::loops;
 use ir::graph::op::Op;
 use ir::kernel::KernelBody;
+use ir::scalar::Literal;
 use ir::{Body, Dtype, Fault, Graph, Tensor, Type};
 
 fn main() -> Result<(), String> {
@@ -15,7 +16,16 @@ fn main() -> Result<(), String> {
     for (size, kernel, channels) in [(56, 3, 64), (14, 1, 256), (28, 3, 128)] {
         let pad = vec![kernel as i64 / 2; 2];
         let [stride, dilation, inflate] = [(); 3].map(|()| vec![1; 2]);
-        let op = Op::Conv { stride, dilation, inflate, low: pad.clone(), high: pad, group: 1, epilogue: Body::identity() };
+        let op = Op::Conv {
+            stride,
+            dilation,
+            inflate,
+            low: pad.clone(),
+            high: pad,
+            group: 1,
+            fill: Literal::f32(0.0),
+            epilogue: Body::identity(),
+        };
         let name = format!("conv {kernel}x{kernel} {size}x{size}x{channels}");
         print(&name, op, &[1, size, size, channels], &[kernel, kernel, channels, channels])?;
     }

@@ -6,6 +6,7 @@ use arm64::loops;
 use ir::graph::op::Op;
 use ir::kernel::tile::{At, Operand, P, Stmt, V};
 use ir::kernel::{Kernel, KernelBody, TileKernel};
+use ir::scalar::Literal;
 use ir::{Body, Dtype, Graph, Tensor, Type};
 
 /// Instructions of the hottest loop, and multiply-adds among them.
@@ -96,6 +97,7 @@ fn generated_products_and_convolutions_keep_to_it() {
             low: pad.clone(),
             high: pad,
             group: 1,
+            fill: Literal::f32(0.0),
             epilogue: Body::identity(),
         };
         let what = format!("convolution {kernel}x{kernel}, {channels} channels");

@@ -106,7 +106,7 @@ fn dots() -> Vec<(String, String)> {
             format!("conv {kernel}x{kernel} {size}x{size}x{channels}"),
             format!(
                 "graph {{\n  %x: f32[1,{size},{size},{channels}] = input \"x\"\n  %w: f32[{kernel},{kernel},{channels},{out}] = const random 1\n  \
-                 %y = conv %x, %w {{stride=[{stride},{stride}], dilation=[1,1], inflate=[1,1], low=[{pad},{pad}], high=[{pad},{pad}], group=1}}\n  \
+                 %y = conv %x, %w {{stride=[{stride},{stride}], dilation=[1,1], inflate=[1,1], low=[{pad},{pad}], high=[{pad},{pad}], group=1, fill=0.0}}\n  \
                  return %y \"y\"\n}}\n"
             ),
         ));

@@ -16,7 +16,7 @@ use ir::tensor::Tensor;
 /// Emits the convolution of `job`, if it is one for vectors: f32, constant weights, contiguous channels, one or
 /// two spatial axes.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
-    let Op::Conv { stride, dilation, inflate, low, high, group, epilogue } = job.op else { return false };
+    let Op::Conv { stride, dilation, inflate, low, high, group, epilogue, .. } = job.op else { return false };
     let spatial = stride.len();
     let (x, w) = (&job.operands[0], &job.operands[1]);
     let Some(weights) = w.constant() else { return false };

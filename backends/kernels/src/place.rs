@@ -137,7 +137,7 @@ impl<'g> Places<'g> {
     fn look(&mut self, id: NodeId) {
         let operands = self.graph.operands(id);
         match self.graph.op(id) {
-            Op::Conv { low, high, inflate, .. } if inflate.iter().all(|&i| i == 1) => {
+            Op::Conv { low, high, inflate, fill, .. } if inflate.iter().all(|&i| i == 1) && fill.bits == 0 => {
                 let margin = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
                 self.want(operands[0], margin);
             }

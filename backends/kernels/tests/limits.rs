@@ -7,7 +7,7 @@ use ir::graph::op::Op;
 use ir::kernel::tile::Stmt;
 use ir::kernel::{Facts, KernelBody};
 use ir::program::Program;
-use ir::scalar::{Body, body};
+use ir::scalar::{Body, Literal, body};
 use ir::{Dtype, Graph, Tensor, Type};
 
 fn conv(stride: &[usize], dilation: &[usize], group: usize, epilogue: &str) -> Op {
@@ -19,6 +19,7 @@ fn conv(stride: &[usize], dilation: &[usize], group: usize, epilogue: &str) -> O
         low: vec![0; n],
         high: vec![0; n],
         group,
+        fill: Literal::f32(0.0),
         epilogue: body(epilogue).expect("the test's body"),
     }
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::Model;
 use ir::graph::op::Op;
-use ir::scalar::{Body, body};
+use ir::scalar::{Body, Literal, body};
 use proptest::prelude::*;
 
 fn model() -> Model {
@@ -26,6 +26,7 @@ fn conv(stride: usize, dilation: usize, pad: i64, group: usize, epilogue: &str) 
         low: vec![pad; 2],
         high: vec![pad; 2],
         group,
+        fill: Literal::f32(0.0),
         epilogue: body(epilogue).expect("the test's body"),
     }
 }
@@ -112,6 +113,7 @@ fn inflated_images_are_plain_convolutions() {
             low: vec![pad; 2],
             high: vec![pad + 1; 2],
             group,
+            fill: Literal::f32(0.0),
             epilogue: body(epilogue).expect("the test's body"),
         };
         let mut m = model();
@@ -133,8 +135,16 @@ fn transposed_convolutions_are_for_vectors() {
     let x = m.input(&[1, 5, 5, 16]);
     let w = m.constant(1, &[2, 2, 16, 8]);
     let (one, two) = (|| vec![1usize; 2], vec![2; 2]);
-    let op =
-        Op::Conv { stride: one(), dilation: one(), inflate: two, low: vec![1; 2], high: vec![1; 2], group: 1, epilogue: Body::identity() };
+    let op = Op::Conv {
+        stride: one(),
+        dilation: one(),
+        inflate: two,
+        low: vec![1; 2],
+        high: vec![1; 2],
+        group: 1,
+        fill: Literal::f32(0.0),
+        epilogue: Body::identity(),
+    };
     let y = m.add(op, &[x, w]);
     m.check(&[y]);
 }

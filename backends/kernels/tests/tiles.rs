@@ -8,7 +8,7 @@ use ir::graph::op::Op;
 use ir::kernel::tile::{P, Stmt};
 use ir::kernel::{Facts, KernelBody};
 use ir::program::Program;
-use ir::scalar::Body;
+use ir::scalar::{Body, Literal};
 
 /// The body of the innermost loop with the most multiply-adds, the first of these, and how many.
 fn hottest(program: &Program) -> (Vec<Stmt>, usize) {
@@ -54,6 +54,7 @@ fn conv(size: usize, channels: usize, filters: usize, facts: &Facts) -> Program 
         low: low.clone(),
         high: low,
         group: 1,
+        fill: Literal::f32(0.0),
         epilogue: Body::identity(),
     };
     let y = m.add(op, &[x, w]);

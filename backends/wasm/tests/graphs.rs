@@ -19,7 +19,7 @@ const MODELS: &[(&str, f64, &str)] = &[
   %x: f32[1,9,7,5] = input "x"
   %w: f32[3,3,5,21] = const random 1
   %b: f32[21] = const random 2
-  %y = conv %x, %w, %b {stride=[2,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1} do { t0 = add(a, b); max(t0, 0.0) } !"c"
+  %y = conv %x, %w, %b {stride=[2,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1, fill=0.0} do { t0 = add(a, b); max(t0, 0.0) } !"c"
   return %y "y"
 }"#,
     ),

@@ -18,12 +18,12 @@ const LAYERS: &[(&str, &str)] = &[
     (
         "convolution 3x3",
         "graph { %x: f32[1,28,28,64] = input \"x\"\n%w: f32[3,3,64,64] = const random 1\n\
-         %y = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1}\nreturn %y \"y\" }",
+         %y = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1, fill=0.0}\nreturn %y \"y\" }",
     ),
     (
         "depthwise 3x3",
         "graph { %x: f32[1,28,28,64] = input \"x\"\n%w: f32[3,3,1,64] = const random 1\n\
-         %y = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=64}\nreturn %y \"y\" }",
+         %y = conv %x, %w {stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=64, fill=0.0}\nreturn %y \"y\" }",
     ),
     (
         "pooling",

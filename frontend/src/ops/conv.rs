@@ -1,7 +1,7 @@
 //! Convolutions, and the frame of sliding windows that pooling shares: kernel, strides, dilations, padding as
 //! ONNX gives them. Tensors turn to channels last here and back behind.
 
-use ir::scalar::ScalarOp;
+use ir::scalar::{Literal, ScalarOp};
 use ir::{Body, Dim, Fault, Op};
 
 use crate::build::{Build, Value};
@@ -185,6 +185,7 @@ pub fn convolve(cx: &mut Cx, x: &Value, w: &Value, bias: Option<Value>) -> Resul
         low: frame.low,
         high: frame.high,
         group,
+        fill: Literal::number(x.dtype(), 0.0),
         epilogue: Body::identity(),
     };
     let made = cx.add(op, &[&inputs, &weights])?;
@@ -264,6 +265,7 @@ pub fn transposed(cx: &mut Cx) -> Made {
         low: frame.low,
         high: frame.high,
         group,
+        fill: Literal::number(x.dtype(), 0.0),
         epilogue: Body::identity(),
     };
     let made = cx.add(op, &[&inputs, &weights])?;

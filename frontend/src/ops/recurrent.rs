@@ -1,7 +1,7 @@
 //! Recurrent layers, one step after the other: the inputs' share of all gates is one product over all steps, each
 //! step adds the state's share. Also the linear forms of attention, and convolutions that carry their border.
 
-use ir::scalar::ScalarOp;
+use ir::scalar::{Literal, ScalarOp};
 use ir::{Body, Dim, Dtype, Fault, Op};
 
 use crate::build::{Value, number};
@@ -463,6 +463,7 @@ pub fn causal_conv(cx: &mut Cx) -> Made {
         low: vec![0],
         high: vec![0],
         group: channels,
+        fill: Literal::number(last.dtype(), 0.0),
         epilogue: Body::identity(),
     };
     let mut made = cx.add(op, &[&last, &kernel])?;

@@ -1,7 +1,7 @@
 //! The type of an operator's result, from the types of its operands: the one place that knows every
 //! operator's rule for shapes. What does not fit is a fault that says what was wanted and what was there.
 
-use super::op::{Op, ReduceKind, ResizeMode};
+use super::op::{Op, ReduceKind, ResizeMode, WindowKind};
 use crate::dim::{self, Dim};
 use crate::fault::Fault;
 use crate::scalar::Body;
@@ -29,6 +29,45 @@ pub fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, usize> {
         });
     }
     Ok(out)
+}
+
+/// The type of a sum of products: that of the factors, but i32 for u8 and i8 in any mix, and for i16. `None`: those two
+/// are not multiplied.
+pub fn sum_type(a: Dtype, b: Dtype) -> Option<Dtype> {
+    let byte = |d: Dtype| matches!(d, Dtype::U8 | Dtype::I8);
+    let narrow = (byte(a) && byte(b)) || (a, b) == (Dtype::I16, Dtype::I16);
+    if narrow { Some(Dtype::I32) } else { (a == b).then_some(a) }
+}
+
+/// The type of what a window gives its epilogue: that of its operand, but i32 for sums of u8 and i8.
+pub fn window_type(kind: WindowKind, x: Dtype) -> Dtype {
+    if kind == WindowKind::Sum && matches!(x, Dtype::U8 | Dtype::I8) { Dtype::I32 } else { x }
+}
+
+/// The type of an operator's own result, before its epilogue. `None`: it has no epilogue.
+pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
+    match op {
+        Op::Dot { .. } | Op::Conv { .. } => sum_type(types[0], types[1]),
+        Op::Window { kind, .. } => Some(window_type(*kind, types[0])),
+        Op::Reduce { prologue, .. } => prologue.result_type(&types[..1]).ok(),
+        Op::Norm { .. } => Some(types[0]),
+        Op::Input { .. }
+        | Op::Const { .. }
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Concat { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::Map { .. }
+        | Op::ArgReduce { .. }
+        | Op::Cumulate { .. }
+        | Op::Sort { .. }
+        | Op::Scatter { .. }
+        | Op::Softmax { .. }
+        | Op::Resize { .. } => None,
+    }
 }
 
 /// The result type of `op`. Fault: kind `invalid`, naming the operator.
@@ -128,9 +167,7 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             if a.rank() < 2 || b.rank() < 2 {
                 return fail("dot takes matrices");
             }
-            if a.dtype != b.dtype {
-                return fail("the factors have two types");
-            }
+            let Some(sum) = sum_type(a.dtype, b.dtype) else { return fail("the factors have two types") };
             let matrix = |t: &Type, swapped: bool| {
                 let (x, y) = (t.shape[t.rank() - 2].clone(), t.shape[t.rank() - 1].clone());
                 if swapped { (y, x) } else { (x, y) }
@@ -142,9 +179,9 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             let mut shape = broadcast(&a.shape[..a.rank() - 2], &b.shape[..b.rank() - 2])
                 .map_err(|_| wrong(op, types, "the leading axes do not broadcast"))?;
             shape.extend([m, n]);
-            with_epilogue(op, types, epilogue, Type::new(a.dtype, shape))
+            with_epilogue(op, types, epilogue, Type::new(sum, shape))
         }
-        Op::Conv { stride, dilation, inflate, low, high, group, epilogue } => {
+        Op::Conv { stride, dilation, inflate, low, high, group, fill, epilogue } => {
             let (x, w) = (types[0], types[1]);
             if rank < 3 || w.rank() != rank {
                 return fail("conv takes [n, spatial.., c] and [kernel.., c / group, m]");
@@ -156,8 +193,12 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             if *group == 0 || stride.contains(&0) || dilation.contains(&0) || inflate.contains(&0) {
                 return fail("group, stride, dilation and inflate are at least 1");
             }
-            if x.dtype != w.dtype {
-                return fail("the factors have two types");
+            let Some(sum) = sum_type(x.dtype, w.dtype) else { return fail("the factors have two types") };
+            if fill.dtype != x.dtype {
+                return fail("the fill has another type");
+            }
+            if x.dtype.is_float() && fill.bits != 0 {
+                return fail("the padding of floats is 0");
             }
             let g = Dim::from(*group);
             let m = &w.shape[rank - 1];
@@ -174,9 +215,9 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
                 });
             }
             shape.push(m.clone());
-            with_epilogue(op, types, epilogue, Type::new(x.dtype, shape))
+            with_epilogue(op, types, epilogue, Type::new(sum, shape))
         }
-        Op::Window { size, stride, dilation, low, high, epilogue, .. } => {
+        Op::Window { kind, size, stride, dilation, low, high, epilogue } => {
             if rank < 3 || [size.len(), stride.len(), dilation.len(), low.len(), high.len()] != [rank - 2; 5] {
                 return fail("window takes [n, spatial.., c] and attributes for each spatial axis");
             }
@@ -191,7 +232,7 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
                 });
             }
             shape.push(types[0].shape[rank - 1].clone());
-            with_epilogue(op, types, epilogue, Type::new(types[0].dtype, shape))
+            with_epilogue(op, types, epilogue, Type::new(window_type(*kind, types[0].dtype), shape))
         }
         Op::Reduce { kind, axes, prologue, epilogue } => {
             let dtype = prologue.result_type(&[types[0].dtype]).map_err(|what| wrong(op, types, &what))?;

@@ -90,14 +90,16 @@ operators! {
     /// `body` over each element of the operands, broadcast against each other.
     Map "map" 1..any { body: Body };
     /// `a[.., m, k] x b[.., k, n]`, leading axes broadcast; with `trans_a` operand 0 is `[.., k, m]`, with
-    /// `trans_b` operand 1 is `[.., n, k]`. Further operands belong to the epilogue, broadcast to the result.
+    /// `trans_b` operand 1 is `[.., n, k]`. Further operands belong to the epilogue, broadcast to the result. Both factors
+    /// have one type, which is also the sum's; or u8 and i8 in any mix, or i16, whose sum is i32.
     Dot "dot" 2..any { trans_a: bool, trans_b: bool, epilogue: Body };
-    /// Operand 0 `[n, spatial.., c]`, operand 1 `[kernel.., c / group, m]`, result `[n, spatial.., m]`. `inflate - 1`
-    /// zeros stand between neighbours of the input along each spatial axis (a transposed convolution's
-    /// stride). Pads may be negative (they crop). Further operands belong to the epilogue.
-    Conv "conv" 2..any { stride: Vec<usize>, dilation: Vec<usize>, inflate: Vec<usize>, low: Vec<i64>, high: Vec<i64>, group: usize, epilogue: Body };
+    /// Operand 0 `[n, spatial.., c]`, operand 1 `[kernel.., c / group, m]`, result `[n, spatial.., m]`; types as in
+    /// `dot`. `fill` stands in the padding, and `inflate - 1` of it between neighbours of the input along each
+    /// spatial axis (a transposed convolution's stride): 0 for floats, a zero point for quantized numbers. Pads may be
+    /// negative (they crop). Further operands belong to the epilogue.
+    Conv "conv" 2..any { stride: Vec<usize>, dilation: Vec<usize>, inflate: Vec<usize>, low: Vec<i64>, high: Vec<i64>, group: usize, fill: Literal, epilogue: Body };
     /// `kind` over sliding windows of the spatial axes of `[n, spatial.., c]`. Padding counts as 0 for `sum`, -inf
-    /// (the smallest value) for `max`.
+    /// (the smallest value) for `max`. Sums of u8 and i8 are i32.
     Window "window" 1..any { kind: WindowKind, size: Vec<usize>, stride: Vec<usize>, dilation: Vec<usize>, low: Vec<i64>, high: Vec<i64>, epilogue: Body };
     /// `kind` over `axes` of `prologue(x)`; those axes stay with size 1. Over nothing: sum 0, prod 1, min +inf, max -inf.
     Reduce "reduce" 1..any { kind: ReduceKind, axes: Vec<usize>, prologue: Body, epilogue: Body };

@@ -246,11 +246,11 @@ pub const PAD_INTO_CONV: Rule = Rule {
         }
         let mut op = graph.op(id).clone();
         let (low, high, fill) = match &mut op {
-            Op::Conv { low, high, inflate, .. } => {
+            Op::Conv { low, high, inflate, fill, .. } => {
                 if inflate.iter().any(|&n| n != 1) {
                     return near("the convolution spreads its input first");
                 }
-                (low, high, 0.0)
+                (low, high, fill.to_f64())
             }
             Op::Window { low, high, kind: WindowKind::Sum, .. } => (low, high, 0.0),
             Op::Window { low, high, kind: WindowKind::Max, .. } => (low, high, least(*value)),

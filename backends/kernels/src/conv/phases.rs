@@ -53,7 +53,7 @@ fn phases(results: usize, kernel: usize, dilation: usize, inflate: usize, low: i
 
 /// Emits the convolution of `job`, whose image is inflated, if its windows are one apart and all see something.
 pub fn lower(job: &Job, weights: &Tensor, builder: &mut Builder) -> bool {
-    let Op::Conv { stride, dilation, inflate, low, group, epilogue, .. } = job.op else { return false };
+    let Op::Conv { stride, dilation, inflate, low, group, fill, epilogue, .. } = job.op else { return false };
     let (x, spatial) = (&job.operands[0], stride.len());
     if stride.iter().any(|&s| s != 1) {
         return false;
@@ -80,6 +80,7 @@ pub fn lower(job: &Job, weights: &Tensor, builder: &mut Builder) -> bool {
             // windows end where the results do
             high: vec![0; spatial],
             group: *group,
+            fill: *fill,
             epilogue: epilogue.clone(),
         };
         let operands = [image.clone(), weights].into_iter().chain(extras).collect();

@@ -10,10 +10,17 @@ use crate::Job;
 use crate::build::Builder;
 use crate::place::Place;
 use ir::Dtype;
+use ir::graph::infer::{own_type, sum_type};
 use ir::graph::op::{Op, WindowKind};
 use ir::kernel::Access;
 use ir::kernel::scalar::{Binary, Cell, Value};
 use ir::scalar::{Literal, ScalarOp};
+
+/// The type of what the epilogue gets.
+fn own(job: &Job) -> Dtype {
+    let types: Vec<Dtype> = job.operands.iter().map(|o| o.dtype).collect();
+    own_type(job.op, &types).expect("the operator was verified and has an epilogue")
+}
 
 /// `a * b + c` in the type that sums are taken in.
 fn multiply_add(w: &mut Writer, inside: Dtype, a: Value, b: Value, c: Value) -> Value {
@@ -26,19 +33,22 @@ fn multiply_add(w: &mut Writer, inside: Dtype, a: Value, b: Value, c: Value) -> 
 
 /// A sum of products, in some accumulators side by side: an addition takes longer than what it waits for.
 struct Sums {
+    /// Of the factors, and of what is made of them.
+    types: [Dtype; 2],
     dtype: Dtype,
     inside: Dtype,
     cells: Vec<Cell>,
 }
 
 impl Sums {
-    /// Zero; products come in runs of `run`.
-    fn new(w: &mut Writer, dtype: Dtype, run: usize) -> Sums {
+    /// Zero; products of elements of `types` come in runs of `run`.
+    fn new(w: &mut Writer, types: [Dtype; 2], run: usize) -> Sums {
         const TOGETHER: usize = 4;
+        let dtype = sum_type(types[0], types[1]).expect("the operator was verified");
         let inside = wide(dtype);
         let none = literal(w, Literal::number(inside, 0.0));
         let count = if run >= 2 * TOGETHER { TOGETHER } else { 1 };
-        Sums { dtype, inside, cells: (0..count).map(|_| w.cell(none)).collect() }
+        Sums { types, dtype, inside, cells: (0..count).map(|_| w.cell(none)).collect() }
     }
 
     /// Adds `run` products of elements of `from`, which lie at `at` and in steps of `steps`.
@@ -59,11 +69,25 @@ impl Sums {
         let [a, b] = [0, 1].map(|k| {
             let at = w.offset(at[k], number, steps[k]);
             let element = w.load(from[k], at);
-            cast(w, self.dtype, self.inside, element)
+            cast(w, self.types[k], self.inside, element)
         });
         let old = w.get(self.cells[i]);
         let new = multiply_add(w, self.inside, a, b, old);
         w.put(self.cells[i], new);
+    }
+
+    /// Adds `run` products of `fill` with elements that lie at `at` and in steps of `step`.
+    fn add_fill(&self, w: &mut Writer, run: usize, fill: Literal, from: Memory, at: Value, step: i64) {
+        w.repeat(run, |w, i| {
+            let at = w.offset(at, i, step);
+            let element = w.load(from, at);
+            let b = cast(w, self.types[1], self.inside, element);
+            let a = literal(w, fill);
+            let a = cast(w, self.types[0], self.inside, a);
+            let old = w.get(self.cells[0]);
+            let new = multiply_add(w, self.inside, a, b, old);
+            w.put(self.cells[0], new);
+        });
     }
 
     /// The sum of all, as an element.
@@ -83,7 +107,8 @@ pub fn dot(job: &Job, builder: &mut Builder) {
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { unreachable!("called for dot") };
     let (a, b) = (&job.operands[0], &job.operands[1]);
     let mut draft = Draft::new(builder);
-    let tail = Tail::new(&mut draft, job, 2, a.dtype, epilogue);
+    let types = [a.dtype, b.dtype];
+    let tail = Tail::new(&mut draft, job, 2, own(job), epilogue);
     let to = draft.result(job, Access::Write);
     let ((a_memory, a_place), (b_memory, b_place)) = (draft.read("a", a), draft.read("b", b));
     let rank = job.shape.len();
@@ -102,9 +127,8 @@ pub fn dot(job: &Job, builder: &mut Builder) {
     let (b_walk, b_k, _) = walk(&b_place, &b.shape, *trans_b, rank - 1);
     let walks = [vec![job.place.strides.as_slice(), &a_walk, &b_walk], tail.walks()].concat();
     let zeros = vec![draft.w.int(0); walks.len()];
-    let dtype = a.dtype;
     draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
-        let sums = Sums::new(w, dtype, k);
+        let sums = Sums::new(w, types, k);
         sums.add(w, k, [a_memory, b_memory], [at[1], at[2]], [a_k, b_k]);
         let value = sums.total(w);
         let value = tail.emit(w, value, &at[3..]);
@@ -178,16 +202,18 @@ fn inside(w: &mut Writer, slides: &[Slide], positions: &[Value], strides: &[i64]
 }
 
 pub fn conv(job: &Job, builder: &mut Builder) {
-    let Op::Conv { stride, dilation, inflate, low, group, epilogue, .. } = job.op else { unreachable!("called for conv") };
+    let Op::Conv { stride, dilation, inflate, low, group, fill, epilogue, .. } = job.op else { unreachable!("called for conv") };
     let (x, weights) = (&job.operands[0], &job.operands[1]);
-    let dtype = x.dtype;
+    let types = [x.dtype, weights.dtype];
     let rank = job.shape.len();
     let spatial = rank - 2;
     let size = &weights.shape[..spatial];
     let slides = slides(job, size, stride, dilation, inflate, low);
+    // zeros add nothing: only another fill is multiplied
+    let leaves = fill.bits != 0 && slides.iter().any(|s| s.leaves || s.inflate > 1);
     let (group_in, group_out) = (weights.shape[spatial], job.shape[rank - 1] / group);
     let mut draft = Draft::new(builder);
-    let tail = Tail::new(&mut draft, job, 2, dtype, epilogue);
+    let tail = Tail::new(&mut draft, job, 2, own(job), epilogue);
     let to = draft.result(job, Access::Write);
     let ((x_memory, x_place), (w_memory, w_place)) = (draft.read("from", x), draft.read("weights", weights));
     // loops over [n, spatial.., group, m / group]
@@ -212,13 +238,25 @@ pub fn conv(job: &Job, builder: &mut Builder) {
     let mut taps: Vec<&[i64]> = vec![&w_place.strides[..spatial]];
     taps.extend(tap_walks.iter().map(Vec::as_slice));
     draft.w.nest(&shape, &walks, &starts, &mut |w, at| {
-        let sums = Sums::new(w, dtype, group_in);
+        let sums = Sums::new(w, types, group_in);
         let tap_starts = [&at[2..3], &at[3..3 + spatial]].concat();
         w.nest(size, &taps, &tap_starts, &mut |w, tap| {
-            inside(w, &slides, &tap[1..], &x_place.strides[1..], at[1], &mut |w, element| {
-                let steps = [x_place.strides[rank - 1], w_place.strides[spatial]];
-                sums.add(w, group_in, [x_memory, w_memory], [element, tap[0]], steps);
+            let steps = [x_place.strides[rank - 1], w_place.strides[spatial]];
+            let missed = leaves.then(|| {
+                let yes = w.int(1);
+                w.cell(yes)
             });
+            inside(w, &slides, &tap[1..], &x_place.strides[1..], at[1], &mut |w, element| {
+                sums.add(w, group_in, [x_memory, w_memory], [element, tap[0]], steps);
+                if let Some(missed) = missed {
+                    let no = w.int(0);
+                    w.put(missed, no);
+                }
+            });
+            if let Some(missed) = missed {
+                let missed = w.get(missed);
+                w.when(missed, |w| sums.add_fill(w, group_in, *fill, w_memory, tap[0], steps[1]));
+            }
         });
         let value = sums.total(w);
         let value = tail.emit(w, value, &at[3 + spatial..]);
@@ -241,7 +279,8 @@ pub fn window(job: &Job, builder: &mut Builder) {
     let slides = slides(job, size, stride, dilation, &vec![1; spatial], low);
     let mut draft = Draft::new(builder);
     let join = Terms::of(join, wide, draft.fused());
-    let tail = Tail::new(&mut draft, job, 1, dtype, epilogue);
+    let own = own(job);
+    let tail = Tail::new(&mut draft, job, 1, own, epilogue);
     let to = draft.result(job, Access::Write);
     let (memory, place) = draft.read("from", x);
     let mut x_walk = vec![0; rank];
@@ -268,7 +307,7 @@ pub fn window(job: &Job, builder: &mut Builder) {
             });
         });
         let value = w.get(so_far);
-        let value = cast(w, wide, dtype, value);
+        let value = cast(w, wide, own, value);
         let value = tail.emit(w, value, &at[2 + spatial..]);
         w.store(to, at[0], value);
     });

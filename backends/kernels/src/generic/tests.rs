@@ -115,13 +115,21 @@ fn dots_of_every_type_and_layout() {
         1e-5,
         lower,
     );
+    for (a, b) in [("u8", "i8"), ("i8", "i8"), ("i8", "u8"), ("u8", "u8"), ("i16", "i16")] {
+        let text = format!(
+            "%a: {a}[3,37] = input \"a\" %b: {b}[37,5] = input \"b\" %c: i32[5] = input \"c\" %s: f32[5] = input \"s\" \
+             %y = dot %a, %b, %c, %s {{trans_a=false, trans_b=false}} \
+             do {{ t0 = add(a, b); t1 = cast.f32(t0); t2 = mul(t1, c); t3 = round(t2); cast.u8(t3) }}"
+        );
+        check(&text, 0.0, lower);
+    }
     check("%a: f32[3,0] = input \"a\" %b: f32[0,2] = input \"b\" %y = dot %a, %b {trans_a=false, trans_b=false}", 0.0, lower);
 }
 
 #[test]
 fn convolutions_in_every_way() {
     let attributes = |stride, dilation, inflate, low, high, group| {
-        format!("stride={stride}, dilation={dilation}, inflate={inflate}, low={low}, high={high}, group={group}")
+        format!("stride={stride}, dilation={dilation}, inflate={inflate}, low={low}, high={high}, group={group}, fill=")
     };
     for (dtype, tolerance) in [NUMBERS[0], NUMBERS[1], NUMBERS[2], NUMBERS[4], NUMBERS[6]] {
         for (x, w, a) in [
@@ -133,19 +141,28 @@ fn convolutions_in_every_way() {
             ("[1,4,3,2]", "[3,3,2,3]", attributes("[1,1]", "[1,1]", "[2,3]", "[2,2]", "[3,2]", 1)),
             ("[1,6,6,2]", "[3,3,2,3]", attributes("[1,1]", "[1,1]", "[1,1]", "[-1,-2]", "[-1,0]", 1)),
         ] {
-            check(&format!("%x: {dtype}{x} = input \"x\" %w: {dtype}{w} = input \"w\" %y = conv %x, %w {{{a}}}"), tolerance * 50.0, lower);
+            let fill = if dtype.contains('f') { "0.0" } else { "3" };
+            let text = format!("%x: {dtype}{x} = input \"x\" %w: {dtype}{w} = input \"w\" %y = conv %x, %w {{{a}{fill}:{dtype}}}");
+            check(&text, tolerance * 50.0, lower);
+            if dtype == "i16" {
+                for (a_type, b_type, fill) in [("u8", "i8", 128), ("i8", "i8", -3), ("u8", "u8", 255), ("i8", "u8", 0)] {
+                    let text =
+                        format!("%x: {a_type}{x} = input \"x\" %w: {b_type}{w} = input \"w\" %y = conv %x, %w {{{a}{fill}:{a_type}}}");
+                    check(&text, 0.0, lower);
+                }
+            }
         }
     }
     let one = attributes("[2]", "[1]", "[1]", "[1]", "[2]", 1);
     check(
         &format!(
-            "%x: f32[2,7,3] = input \"x\" %w: f32[3,3,4] = input \"c\" %b: f32[4] = input \"b\" %r: f32[2,4,4] = input \"r\" %y = conv %x, %w, %b, %r {{{one}}} do {{ t0 = add(a, b); t1 = add(t0, c); max(t1, 0.0) }}"
+            "%x: f32[2,7,3] = input \"x\" %w: f32[3,3,4] = input \"c\" %b: f32[4] = input \"b\" %r: f32[2,4,4] = input \"r\" %y = conv %x, %w, %b, %r {{{one}0.0}} do {{ t0 = add(a, b); t1 = add(t0, c); max(t1, 0.0) }}"
         ),
         1e-5,
         lower,
     );
     let three = attributes("[1,1,1]", "[1,1,1]", "[1,1,1]", "[1,0,1]", "[1,0,1]", 1);
-    check(&format!("%x: f32[1,3,4,3,2] = input \"x\" %w: f32[3,2,3,2,2] = input \"w\" %y = conv %x, %w {{{three}}}"), 1e-5, lower);
+    check(&format!("%x: f32[1,3,4,3,2] = input \"x\" %w: f32[3,2,3,2,2] = input \"w\" %y = conv %x, %w {{{three}0.0}}"), 1e-5, lower);
 }
 
 #[test]
@@ -380,7 +397,7 @@ fn floats_of_one_byte_compute_too() {
 /// Whole graphs, through whatever path each node takes, on every machine.
 #[test]
 fn graphs_of_several_operators() {
-    let conv = "stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1";
+    let conv = "stride=[1,1], dilation=[1,1], inflate=[1,1], low=[1,1], high=[1,1], group=1, fill=0.0";
     for lines in [
         // channels first in and out, a residual, a concatenation of a part with a constant, a slice of all
         format!(

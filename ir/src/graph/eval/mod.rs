@@ -131,18 +131,18 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
         Op::Map { body } => map::map(body, operands, &shape),
         Op::Dot { trans_a, trans_b, epilogue } => {
             let sums = dot::dot(operands[0], *trans_a, operands[1], *trans_b, &shape);
-            map::finish(sums, operands[0].dtype(), &shape, epilogue, extra)
+            map::finish(sums, own(op, operands), &shape, epilogue, extra)
         }
-        Op::Conv { stride, dilation, inflate, low, group, epilogue, .. } => {
+        Op::Conv { stride, dilation, inflate, low, group, fill, epilogue, .. } => {
             let (x, w) = (operands[0], operands[1]);
             let spatial = x.shape().len() - 2;
             let axes = window::axes(x.shape(), &w.shape()[..spatial], &shape, stride, dilation, inflate, low);
-            map::finish(window::conv(x, w, &axes, *group, &shape), x.dtype(), &shape, epilogue, extra)
+            map::finish(window::conv(x, w, &axes, *group, *fill, &shape), own(op, operands), &shape, epilogue, extra)
         }
         Op::Window { kind, size, stride, dilation, low, epilogue, .. } => {
             let x = operands[0];
             let axes = window::axes(x.shape(), size, &shape, stride, dilation, &vec![1; size.len()], low);
-            map::finish(window::window(x, *kind, &axes, &shape), x.dtype(), &shape, epilogue, extra)
+            map::finish(window::window(x, *kind, &axes, &shape), own(op, operands), &shape, epilogue, extra)
         }
         Op::Reduce { kind, axes, prologue, epilogue } => {
             let value = reduce::reduce(&map::prologue(operands[0], prologue), *kind, axes);
@@ -176,6 +176,12 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
     };
     debug_assert_eq!(value.ty(), *ty, "{}", op.mnemonic());
     Ok(value)
+}
+
+/// The type of an operator's result before its epilogue.
+fn own(op: &Op, operands: &[&Tensor]) -> Dtype {
+    let types: Vec<Dtype> = operands.iter().map(|t| t.dtype()).collect();
+    super::infer::own_type(op, &types).expect("the operator was verified and has an epilogue")
 }
 
 fn fixed(dims: &[Dim]) -> Result<Vec<i64>, EvalError> {

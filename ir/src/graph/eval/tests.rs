@@ -103,7 +103,10 @@ fn dots_multiply_matrices() {
     assert_eq!(run(&format!("{ab} {bias}")), [0.0, 5.5, 5.0, 11.5]);
     let batches = "%a: i32[2,1,1,2] = const [1,2,3,4] %b: i32[3,2,1] = const [1,0,0,1,1,1] %y = dot %a, %b {trans_a=false, trans_b=false}";
     assert_eq!(ints(batches), [1, 2, 3, 3, 4, 7]);
-    assert_eq!(ints("%a: i8[1,2] = const [100,100] %b: i8[2,1] = const [1,1] %y = dot %a, %b {trans_a=false, trans_b=false}"), [-56]);
+    assert_eq!(
+        ints("%a: u32[1,2] = const splat 4000000000 %b: u32[2,1] = const splat 1 %y = dot %a, %b {trans_a=false, trans_b=false}"),
+        [3705032704]
+    );
     assert_eq!(run("%a: f32[2,0] = const [] %b: f32[0,1] = const [] %y = dot %a, %b {trans_a=false, trans_b=false}"), [0.0, 0.0]);
     // in f32 the one would be lost
     let long =
@@ -137,15 +140,15 @@ fn conv1(n: usize, attributes: &str) -> Vec<f64> {
 
 #[test]
 fn convolutions_slide_stride_dilate_inflate_and_crop() {
-    let plain = "dilation=[1], inflate=[1], low=[0], high=[0], group=1";
+    let plain = "dilation=[1], inflate=[1], low=[0], high=[0], group=1, fill=0.0";
     assert_eq!(conv1(5, &format!("stride=[1], {plain}")), [321.0, 432.0, 543.0]);
     assert_eq!(conv1(5, &format!("stride=[2], {plain}")), [321.0, 543.0]);
-    assert_eq!(conv1(3, "stride=[1], dilation=[1], inflate=[1], low=[1], high=[1], group=1"), [210.0, 321.0, 32.0]);
-    assert_eq!(conv1(5, "stride=[1], dilation=[2], inflate=[1], low=[0], high=[0], group=1"), [531.0]);
+    assert_eq!(conv1(3, "stride=[1], dilation=[1], inflate=[1], low=[1], high=[1], group=1, fill=0.0"), [210.0, 321.0, 32.0]);
+    assert_eq!(conv1(5, "stride=[1], dilation=[2], inflate=[1], low=[0], high=[0], group=1, fill=0.0"), [531.0]);
     // 1 0 2 0 3
-    assert_eq!(conv1(3, "stride=[1], dilation=[1], inflate=[2], low=[0], high=[0], group=1"), [201.0, 20.0, 302.0]);
+    assert_eq!(conv1(3, "stride=[1], dilation=[1], inflate=[2], low=[0], high=[0], group=1, fill=0.0"), [201.0, 20.0, 302.0]);
     // the first and the last element are cropped
-    assert_eq!(conv1(5, "stride=[1], dilation=[1], inflate=[1], low=[-1], high=[-1], group=1"), [432.0]);
+    assert_eq!(conv1(5, "stride=[1], dilation=[1], inflate=[1], low=[-1], high=[-1], group=1, fill=0.0"), [432.0]);
 }
 
 #[test]
@@ -153,21 +156,45 @@ fn convolutions_have_channels_and_groups() {
     let x = "%x: f32[1,2,2] = const [1.0,2.0,3.0,4.0]";
     let attributes = "stride=[1], dilation=[1], inflate=[1], low=[0], high=[0]";
     assert_eq!(
-        run(&format!("{x} %w: f32[1,2,2] = const [1.0,2.0,10.0,20.0] %y = conv %x, %w {{{attributes}, group=1}}")),
+        run(&format!("{x} %w: f32[1,2,2] = const [1.0,2.0,10.0,20.0] %y = conv %x, %w {{{attributes}, group=1, fill=0.0}}")),
         [21.0, 42.0, 43.0, 86.0]
     );
     assert_eq!(
-        run(&format!("{x} %w: f32[1,1,4] = const [1.0,2.0,10.0,20.0] %y = conv %x, %w {{{attributes}, group=2}}")),
+        run(&format!("{x} %w: f32[1,1,4] = const [1.0,2.0,10.0,20.0] %y = conv %x, %w {{{attributes}, group=2, fill=0.0}}")),
         [1.0, 2.0, 20.0, 40.0, 3.0, 6.0, 40.0, 80.0]
     );
     let two = "%x: f32[1,1,4] = const [1.0,2.0,3.0,4.0] %w: f32[1,2,2] = const [1.0,10.0,1.0,100.0]";
-    assert_eq!(run(&format!("{two} %y = conv %x, %w {{{attributes}, group=2}}")), [3.0, 430.0]);
+    assert_eq!(run(&format!("{two} %y = conv %x, %w {{{attributes}, group=2, fill=0.0}}")), [3.0, 430.0]);
     let epilogue = "%w: f32[1,2,1] = const [1.0,1.0] %b: f32[1] = const [0.5] %r: f32[1,2,1] = const [10.0,20.0]";
-    let text = format!("{x} {epilogue} %y = conv %x, %w, %b, %r {{{attributes}, group=1}} do {{ t0 = add(a, b); add(t0, c) }}");
+    let text = format!("{x} {epilogue} %y = conv %x, %w, %b, %r {{{attributes}, group=1, fill=0.0}} do {{ t0 = add(a, b); add(t0, c) }}");
     assert_eq!(run(&text), [13.5, 27.5]);
     let plane = "%x: i32[1,2,2,1] = const [1,2,3,4] %w: i32[2,2,1,1] = const [1,10,100,1000]";
-    let attributes = "stride=[1,1], dilation=[1,1], inflate=[1,1], low=[0,1], high=[0,0], group=1";
+    let attributes = "stride=[1,1], dilation=[1,1], inflate=[1,1], low=[0,1], high=[0,0], group=1, fill=0:i32";
     assert_eq!(ints(&format!("{plane} %y = conv %x, %w {{{attributes}}}")), [3010, 4321]);
+}
+
+#[test]
+fn narrow_products_add_up_in_32_bits_and_the_fill_stands_outside() {
+    let x = "%x: u8[1,3,1] = const [200,100,255]";
+    let conv = |w: &str, rest: &str| ints(&format!("{x} {w} %y = conv %x, %w {{stride=[1], dilation=[1], {rest}}}"));
+    let w = "%w: i8[3,1,1] = const [-128,1,127]";
+    assert_eq!(conv(w, "inflate=[1], low=[0], high=[0], group=1, fill=0:u8"), [-200 * 128 + 100 + 255 * 127]);
+    let outside = [-7 * 128 + 200 + 12700, 6885, -12800 + 255 + 7 * 127];
+    assert_eq!(conv(w, "inflate=[1], low=[1], high=[1], group=1, fill=7:u8"), outside);
+    // 200 7 100 7 255
+    let between = [-200 * 128 + 7 + 12700, -7 * 128 + 100 + 7 * 127, -12800 + 7 + 255 * 127];
+    assert_eq!(conv(w, "inflate=[2], low=[0], high=[0], group=1, fill=7:u8"), between);
+    // depthwise
+    let x = "%x: i8[1,1,2] = const [-100,100] %w: u8[2,1,2] = const [255,254,1,2]";
+    let text = format!("{x} %y = conv %x, %w {{stride=[1], dilation=[1], inflate=[1], low=[1], high=[0], group=2, fill=-128:i8}}");
+    assert_eq!(ints(&text), [-128 * 255 - 100, -128 * 254 + 200]);
+    let wide = "%a: i16[1,2] = const splat -32768 %b: i16[2,1] = const splat -32768 %y = dot %a, %b {trans_a=false, trans_b=false}";
+    assert_eq!(ints(wide), [i64::from(i32::MIN)]);
+    let sum = "%x: u8[1,3,1] = const splat 200 %y = window %x {kind=sum, size=[3], stride=[1], dilation=[1], low=[0], high=[0]}";
+    assert_eq!(ints(sum), [600]);
+    let scaled = "%a: u8[1,2] = const [1,2] %b: i8[2,1] = const [3,-4] %s: f32[1] = const [0.5] %y = dot %a, %b, %s \
+                  {trans_a=false, trans_b=false} do { t0 = cast.f32(a); mul(t0, b) }";
+    assert_eq!(run(scaled), [-2.5]);
 }
 
 #[test]

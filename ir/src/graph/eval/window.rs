@@ -3,6 +3,7 @@
 use super::dot::{Rows, gemm};
 use super::{Cell, with_cell};
 use crate::graph::op::WindowKind;
+use crate::scalar::Literal;
 use crate::scalar::lanes::Wide;
 use crate::tensor::Tensor;
 
@@ -43,12 +44,13 @@ fn sources(axes: &[Axis], mut at: usize) -> Vec<Option<usize>> {
     out
 }
 
-/// Operand 1 is `[kernel.., c / group, m]`.
-pub fn conv(x: &Tensor, w: &Tensor, axes: &[Axis], group: usize, shape: &[usize]) -> Wide {
-    with_cell!(x.dtype(), T => conv_in::<T>(x, w, axes, group, shape))
+/// Operand 1 is `[kernel.., c / group, m]`; `fill` stands where there is no element.
+pub fn conv(x: &Tensor, w: &Tensor, axes: &[Axis], group: usize, fill: Literal, shape: &[usize]) -> Wide {
+    let one = Tensor::dense(fill.dtype, &[1], fill.to_bytes());
+    with_cell!(x.dtype(), T => conv_in::<T>(x, w, axes, group, (fill.bits != 0).then(|| T::unpack(&one)[0]), shape))
 }
 
-fn conv_in<T: Cell>(x: &Tensor, w: &Tensor, axes: &[Axis], group: usize, shape: &[usize]) -> Vec<T> {
+fn conv_in<T: Cell>(x: &Tensor, w: &Tensor, axes: &[Axis], group: usize, fill: Option<T>, shape: &[usize]) -> Vec<T> {
     let (channels, m) = (x.shape()[x.shape().len() - 1], shape[shape.len() - 1]);
     let pixels: usize = shape[1..shape.len() - 1].iter().product();
     let image: usize = x.shape()[1..].iter().product();
@@ -60,16 +62,16 @@ fn conv_in<T: Cell>(x: &Tensor, w: &Tensor, axes: &[Axis], group: usize, shape: 
     for (n, out) in out.chunks_exact_mut(pixels * m).enumerate() {
         let x = &x[n * image..][..image];
         if channels == group {
-            depthwise(x, &w, axes, channels, m, out);
+            depthwise(x, &w, axes, fill, channels, m, out);
         } else {
-            grouped(x, &w, axes, channels, group, m, out);
+            grouped(x, &w, axes, fill, [channels, group, m], out);
         }
     }
     out
 }
 
 /// Some pixels at a time: what lies under their taps is laid out in rows, and a matrix product does the rest.
-fn grouped<T: Cell>(x: &[T], w: &[T], axes: &[Axis], channels: usize, group: usize, m: usize, out: &mut [T]) {
+fn grouped<T: Cell>(x: &[T], w: &[T], axes: &[Axis], fill: Option<T>, [channels, group, m]: [usize; 3], out: &mut [T]) {
     const ROWS: usize = 32;
     let (each, wide) = (channels / group, m / group);
     let taps: usize = axes.iter().map(|a| a.taps[0].len()).product();
@@ -85,7 +87,7 @@ fn grouped<T: Cell>(x: &[T], w: &[T], axes: &[Axis], channels: usize, group: usi
             for (to, source) in slots.zip(under.iter().flatten()) {
                 match source {
                     Some(at) => to.copy_from_slice(&x[at * channels + g * each..][..each]),
-                    None => to.fill(T::ZERO),
+                    None => to.fill(fill.unwrap_or(T::ZERO)),
                 }
             }
             let b = Rows { at: &w[g * wide..], pitch: m };
@@ -95,12 +97,14 @@ fn grouped<T: Cell>(x: &[T], w: &[T], axes: &[Axis], channels: usize, group: usi
 }
 
 /// One input channel for each group.
-fn depthwise<T: Cell>(x: &[T], w: &[T], axes: &[Axis], channels: usize, m: usize, out: &mut [T]) {
+fn depthwise<T: Cell>(x: &[T], w: &[T], axes: &[Axis], fill: Option<T>, channels: usize, m: usize, out: &mut [T]) {
     let each = m / channels;
+    let outside = fill.map(|fill| vec![fill; channels]);
     for (p, out) in out.chunks_exact_mut(m).enumerate() {
         for (tap, source) in sources(axes, p).into_iter().enumerate() {
-            let Some(at) = source else { continue };
-            let (x, w) = (&x[at * channels..][..channels], &w[tap * m..][..m]);
+            let under = source.map(|at| &x[at * channels..][..channels]);
+            let Some(x) = under.or(outside.as_deref()) else { continue };
+            let w = &w[tap * m..][..m];
             if each == 1 {
                 out.iter_mut().zip(x).zip(w).for_each(|((o, &x), &w)| *o = o.add(x.mul(w)));
             } else {
