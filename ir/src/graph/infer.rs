@@ -66,6 +66,7 @@ pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
         | Op::Sort { .. }
         | Op::Scatter { .. }
         | Op::Softmax { .. }
+        | Op::Attention { .. }
         | Op::Resize { .. } => None,
     }
 }
