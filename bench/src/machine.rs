@@ -169,6 +169,11 @@ pub fn levels() -> Vec<&'static Facts> {
         && std::is_x86_feature_detected!("avx512dq")
         && std::is_x86_feature_detected!("avx512bw")
         && std::is_x86_feature_detected!("avx512vl");
-    let runs = |facts: &Facts| if facts.vector_bytes == 64 { v4 } else { v3 };
+    let vnni = v4 && std::is_x86_feature_detected!("avx512vnni") && std::is_x86_feature_detected!("avx512vbmi");
+    let runs = |facts: &Facts| match (facts.vector_bytes, facts.menu.dot4_u8s8) {
+        (64, true) => vnni,
+        (64, false) => v4,
+        _ => v3,
+    };
     x64::facts::LEVELS.iter().map(|l| l.facts).filter(|f| runs(f)).collect()
 }

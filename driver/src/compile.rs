@@ -215,9 +215,8 @@ pub fn fixed(graph: &Graph) -> Result<()> {
 
 /// What the verifier of programs says. A finding is a mistake of ours, and nothing is written.
 fn sound(program: &Program, level: &Level) -> Result<()> {
-    let facts = level.facts.expect("a level that is not there yet is refused where it is named");
     let wrong = |wrong: Vec<String>| Error::Internal(format!("the program for {} is unsound: {}", level.name, wrong.join("; ")));
-    ir::program::verify(program, facts).map_err(wrong)
+    ir::program::verify(program, level.facts).map_err(wrong)
 }
 
 /// A program per level, in their order, each verified; weights lie in all as the widest level wants them. Faults: all that
@@ -226,10 +225,9 @@ pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<
     fixed(graph)?;
     watch.stage("planning", options.levels.len());
     let (mut programs, mut faults): (Vec<_>, Vec<Fault>) = (Vec::new(), Vec::new());
-    let facts = |level: &Level| level.facts.expect("a level that is not there yet is refused where it is named");
-    let widest = options.levels.iter().map(|level| facts(level)).rev().max_by_key(|facts| facts.vector_bytes);
+    let widest = options.levels.iter().map(|level| level.facts).rev().max_by_key(|facts| facts.vector_bytes);
     for &level in &options.levels {
-        let facts = facts(level);
+        let facts = level.facts;
         match kernels::lower_like(graph, facts, widest.unwrap_or(facts)) {
             Ok(program) => {
                 sound(&program, level)?;

@@ -75,7 +75,7 @@ fn modules(
     watch.stage("compiling", programs.len());
     let mut modules = Vec::new();
     for ((level, program), constants) in programs.iter().zip(&pool.offsets) {
-        let facts = level.facts.expect("a level that is not there yet is refused where it is named");
+        let facts = level.facts;
         let weights = if weights.is_none() { wasm::Weights::Embedded(pool) } else { wasm::Weights::Loaded(pool.bytes) };
         let model = wasm::Model { program, facts, constants, weights };
         let mut bytes = wasm::module(&model)?;
@@ -200,7 +200,7 @@ struct Kernels<'a> {
 
 impl Kernels<'_> {
     fn symbol(&mut self, level: &'static Level, kernel: &Kernel, watch: &dyn Watch) -> String {
-        let facts = level.facts.expect("a level that is not there yet is refused where it is named");
+        let facts = level.facts;
         let key = (kernel.clone(), level.name);
         if let Some(name) = self.known.get(&key) {
             return name.clone();

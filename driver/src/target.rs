@@ -79,8 +79,7 @@ pub struct Level {
     pub name: &'static str,
     /// What it takes, for people.
     pub needs: &'static str,
-    /// `None`: planned.
-    pub facts: Option<&'static Facts>,
+    pub facts: &'static Facts,
     /// The bits of the word that `cpu()` returns, without which its code must not run.
     pub mask: u64,
 }
@@ -110,28 +109,23 @@ pub struct Target {
     architecture: fn(&Triple) -> bool,
 }
 
-/// The rows of a machine's own table, then what is planned.
-const fn rows<const N: usize>(levels: &'static [facts::Level], planned: &[Level]) -> [Level; N] {
-    let mut all = [later("", ""); N];
-    let mut i = 0;
+/// The rows of a machine's own table.
+const fn rows<const N: usize>(levels: &'static [facts::Level]) -> [Level; N] {
+    const fn row(level: facts::Level) -> Level {
+        Level { name: level.facts.name, needs: level.needs, facts: level.facts, mask: level.cpu }
+    }
+    let mut all = [row(levels[0]); N];
+    let mut i = 1;
     while i < N {
-        all[i] = match i < levels.len() {
-            true => Level { name: levels[i].facts.name, needs: levels[i].needs, facts: Some(levels[i].facts), mask: levels[i].cpu },
-            false => planned[i - levels.len()],
-        };
+        all[i] = row(levels[i]);
         i += 1;
     }
     all
 }
 
-const fn later(name: &'static str, needs: &'static str) -> Level {
-    Level { name, needs, facts: None, mask: 0 }
-}
-
-const BYTES: &[Level] = &[later("x86-64-v4+vnni", "x86-64-v4 and AVX512_VNNI"), later("x86-64-v4+vbmi", "x86-64-v4 and AVX512_VBMI")];
-const X86_64: &[Level] = &rows::<{ x64::facts::LEVELS.len() + BYTES.len() }>(x64::facts::LEVELS, BYTES);
-const AARCH64: &[Level] = &rows::<{ arm64::facts::LEVELS.len() }>(arm64::facts::LEVELS, &[]);
-const WASM: &[Level] = &rows::<{ wasm::facts::LEVELS.len() }>(wasm::facts::LEVELS, &[]);
+const X86_64: &[Level] = &rows::<{ x64::facts::LEVELS.len() }>(x64::facts::LEVELS);
+const AARCH64: &[Level] = &rows::<{ arm64::facts::LEVELS.len() }>(arm64::facts::LEVELS);
+const WASM: &[Level] = &rows::<{ wasm::facts::LEVELS.len() }>(wasm::facts::LEVELS);
 
 use Emit::*;
 const LIBRARY: &[Emit] = &[Archive, Header, Json];
@@ -237,26 +231,21 @@ pub fn host() -> Result<&'static Target, Fault> {
 }
 
 impl Target {
-    fn ready_levels(&self) -> Vec<&'static Level> {
-        self.levels.iter().filter(|l| l.facts.is_some()).collect()
+    /// The levels by name, for people.
+    fn level_names(&self) -> String {
+        self.levels.iter().map(|l| l.name).collect::<Vec<_>>().join(", ")
     }
 
-    /// CPU levels from the words of `--cpu`, the least able first, each once. Fault: no such level, or not yet.
+    /// CPU levels from the words of `--cpu`, the least able first, each once. Fault: no such level.
     pub fn cpu(&'static self, words: &[String]) -> Result<Vec<&'static Level>, Fault> {
-        let names = || self.ready_levels().iter().map(|l| l.name).collect::<Vec<_>>().join(", ");
         let mut wanted = Vec::new();
         for word in words {
             let level = match word.as_str() {
                 "native" => self.native()?,
                 word => self.levels.iter().find(|l| l.name == word).ok_or_else(|| {
-                    Fault::usage(format!("{self} has no CPU level {word:?}")).help(format!("there are native, {}", names()))
+                    Fault::usage(format!("{self} has no CPU level {word:?}")).help(format!("there are native, {}", self.level_names()))
                 })?,
             };
-            if level.facts.is_none() {
-                return Err(
-                    Fault::unsupported(format!("the CPU level {} is not there yet", level.name)).help(format!("there are {}", names()))
-                );
-            }
             wanted.push(level);
         }
         Ok(self.levels.iter().filter(|l| wanted.contains(l)).collect())
@@ -272,9 +261,9 @@ impl Target {
         let host = host().ok();
         if host.is_none_or(|h| h.name != self.name) {
             return Err(Fault::usage(format!("the CPU level native means this machine, which is no {self}"))
-                .help(format!("choose among {}", self.ready_levels().iter().map(|l| l.name).collect::<Vec<_>>().join(", "))));
+                .help(format!("choose among {}", self.level_names())));
         }
-        let best = self.ready_levels().into_iter().rfind(|l| runs(l.name));
+        let best = self.levels.iter().rfind(|l| runs(l.name));
         best.ok_or_else(|| {
             Fault::unsupported(format!("this CPU lacks what {} needs: {}", self.baseline().name, self.baseline().needs))
                 .help(format!("compile for another CPU with --cpu {}", self.baseline().name))
@@ -301,9 +290,12 @@ fn runs(level: &str) -> bool {
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
     };
+    let vnni = || v4() && is_x86_feature_detected!("avx512vnni");
     match level {
         "x86-64-v3" => v3(),
         "x86-64-v4" => v4(),
+        "x86-64-v4+vnni" => vnni(),
+        "x86-64-v4+vbmi" => vnni() && is_x86_feature_detected!("avx512vbmi"),
         _ => false,
     }
 }
@@ -361,7 +353,7 @@ mod tests {
     fn every_target_writes_what_it_writes_by_default() {
         for target in TARGETS {
             assert!(target.usual.iter().all(|e| target.emits.contains(e)), "{target}");
-            assert!(target.levels[..target.widest].iter().all(|l| l.facts.is_some()), "{target}");
+            assert!((1..=target.levels.len()).contains(&target.widest), "{target}");
         }
     }
 
@@ -391,6 +383,5 @@ mod tests {
         let names: Vec<&str> = x86.cpu(&words).expect("all there").iter().map(|l| l.name).collect();
         assert_eq!(names, ["x86-64-v3", "x86-64-v4"]);
         assert_eq!(x86.cpu(&["armv8".into()]).expect_err("another machine").kind, ir::Kind::Usage);
-        assert_eq!(x86.cpu(&["x86-64-v4+vnni".into()]).expect_err("planned").kind, ir::Kind::Unsupported);
     }
 }

@@ -18,7 +18,7 @@ fn the_examples_are_kernels() {
         generals: 12,
         fused: true,
         min_max: MinMax::SecondOnTie,
-        menu: Menu { memory_operand: true, splat_operand: true, lane_operand: false, masks: false },
+        menu: Menu { memory_operand: true, splat_operand: true, ..Menu::PLAIN },
         caches: [1 << 15, 1 << 20, 1 << 22],
         accumulators: 8,
         reach: i32::MAX,

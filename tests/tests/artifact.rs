@@ -498,6 +498,7 @@ fn processors_run_what_they_can_and_refuse_the_rest() {
             &[
                 (&["x86-64-v3"][..], "Haswell", true),
                 (&["x86-64-v3", "x86-64-v4"], "Haswell", true),
+                (&["x86-64-v3", "x86-64-v4+vnni", "x86-64-v4+vbmi"], "Haswell", true),
                 (&["x86-64-v4"], "Haswell", false),
                 (&["x86-64-v3"], "Nehalem", false),
                 (&["x86-64-v3", "x86-64-v4"], "Nehalem", false),

@@ -167,7 +167,6 @@ fn mistakes_on_the_command_line_say_what_there_is() {
         &["compile", "m.onnx", "--target", "aarch64-apple-darwin"],
         &["compile", "m.onnx", "--target", "x86_64-pc-windows-msvc"],
         &["compile", "m.onnx", "--target", "x86_64-linux", "--cpu", "pentium"],
-        &["compile", "m.onnx", "--target", "x86_64-linux", "--cpu", "x86-64-v4+vnni"],
         &compile(&["m.onnx", "--name", "2 legs"]),
         &compile(&["m.onnx", "--emit", "a,dll"]),
         &compile(&["m.onnx", "-O7"]),

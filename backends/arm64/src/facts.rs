@@ -21,7 +21,7 @@ pub const ARMV8: Facts = Facts {
     generals: 26,
     fused: true,
     min_max: MinMax::Ieee,
-    menu: Menu { memory_operand: false, splat_operand: false, lane_operand: true, masks: false },
+    menu: Menu { lane_operand: true, ..Menu::PLAIN },
     caches: [32 << 10, 256 << 10, 1 << 20],
     accumulators: 16,
     reach: 65520,

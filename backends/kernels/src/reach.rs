@@ -152,7 +152,7 @@ mod tests {
             generals: 12,
             fused: true,
             min_max: MinMax::Ieee,
-            menu: Menu { memory_operand: false, splat_operand: false, lane_operand: true, masks: false },
+            menu: Menu { lane_operand: true, ..Menu::PLAIN },
             caches: [32 << 10, 256 << 10, 1 << 20],
             accumulators: 8,
             reach: 65520,

@@ -83,6 +83,7 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
             }
             Stmt::MulAdd { b: operand, .. }
             | Stmt::Horner { c: operand, .. }
+            | Stmt::Dot4 { b: operand, .. }
             | Stmt::Binary { b: operand, .. }
             | Stmt::Select { y: operand, .. } => {
                 if let Operand::Memory(at) | Operand::Splat(at) = operand {
@@ -90,6 +91,7 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
                 }
             }
             Stmt::Advance { .. } | Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
+            Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {}
         }
     }
 }

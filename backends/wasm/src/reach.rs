@@ -79,6 +79,7 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
         }
         Stmt::MulAdd { acc: _, a: _, b: operand, negate: _ }
         | Stmt::Horner { acc: _, x: _, c: operand }
+        | Stmt::Dot4 { kind: _, acc: _, a: _, b: operand }
         | Stmt::Binary { op: _, to: _, a: _, b: operand }
         | Stmt::Select { to: _, cmp: _, x: _, y: operand, a: _, b: _ } => match operand {
             Operand::Memory(at) | Operand::Splat(at) => one(at),
@@ -88,6 +89,7 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
         Stmt::LoadNarrow { .. } | Stmt::StoreNarrow { .. } => {}
         Stmt::Loop { .. } | Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Set { .. } | Stmt::Copy { .. } => {}
         Stmt::Prefetch { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
+        Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {}
     }
 }
 

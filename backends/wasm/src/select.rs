@@ -172,6 +172,7 @@ impl Select {
             Stmt::Store { from, at, lanes } => self.store(from, at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => (0..lanes).for_each(|lane| self.store_lane(from, at, stride, lane)),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),
+            Stmt::Dot4 { .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => panic!("{stmt:?} is off the menu of WebAssembly"),
             Stmt::Horner { acc, x, c } => self.horner(acc, x, c),
             Stmt::Unary { op, to, a } => {
                 self.get(a);
@@ -540,6 +541,7 @@ fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
             Stmt::Set { to: _, bits } => Some(bits),
             Stmt::MulAdd { acc: _, a: _, b: operand, negate: _ }
             | Stmt::Horner { acc: _, x: _, c: operand }
+            | Stmt::Dot4 { kind: _, acc: _, a: _, b: operand }
             | Stmt::Binary { op: _, to: _, a: _, b: operand }
             | Stmt::Select { to: _, cmp: _, x: _, y: operand, a: _, b: _ } => match operand {
                 Operand::Bits(bits) => Some(bits),
@@ -548,7 +550,7 @@ fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
             Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Prefetch { .. } | Stmt::Copy { .. } | Stmt::Load { .. } => None,
             Stmt::Splat { .. } | Stmt::Gather { .. } | Stmt::Store { .. } | Stmt::Scatter { .. } => None,
             Stmt::LoadNarrow { .. } | Stmt::SplatNarrow { .. } | Stmt::StoreNarrow { .. } => None,
-            Stmt::Unary { .. } | Stmt::Fold { .. } => None,
+            Stmt::Unary { .. } | Stmt::Fold { .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => None,
         };
         if let Some(bits) = bits {
             *uses.entry(bits).or_insert(0) += 1;
@@ -584,6 +586,7 @@ fn swapped(op: Binary) -> bool {
         Binary::AndNot => true,
         Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::And | Binary::Or | Binary::Xor => false,
         Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,
+        Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => false,
     }
 }
 
@@ -604,5 +607,7 @@ fn binary(mut ins: InstructionSink, op: Binary) {
         Binary::IMul => ins.i32x4_mul(),
         Binary::IMin => ins.i32x4_min_s(),
         Binary::IMax => ins.i32x4_max_s(),
+        Binary::Add16 => ins.i16x8_add(),
+        Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => panic!("{op:?} is off the menu of WebAssembly"),
     };
 }

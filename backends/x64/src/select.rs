@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use ir::kernel::Facts;
-use ir::kernel::tile::{At, Binary, Compare, Narrow, Operand as Source, P, Stmt, TileKernel, Unary, V};
+use ir::kernel::tile::{At, Binary, Compare, Dot4, Narrow, Operand as Source, P, Stmt, TileKernel, Unary, V};
 
 use crate::encode::{
     Assembler, Code, Condition, Form, Gpr, Length, Level, Mask, Mem, Operand, Prefetch, Unary as Step, Vector, Width, form,
@@ -125,6 +125,12 @@ impl Usage {
                 self.all(&[*acc, *a]);
                 self.source(*b);
             }
+            Stmt::Dot4 { kind: _, acc, a, b } => {
+                self.all(&[*acc, *a]);
+                self.source(*b);
+            }
+            Stmt::Matrix2x8 { acc, a, b } => self.all(&[*acc, *a, *b]),
+            Stmt::PairAdd { acc, a } => self.all(&[*acc, *a]),
             Stmt::Horner { acc, x, c } => {
                 self.all(&[*acc, *x]);
                 self.source(*c);
@@ -293,6 +299,10 @@ impl Select {
                 let form = if negate { &form::vfnmadd231ps } else { &form::vfmadd231ps };
                 self.three(form, acc, a, b);
             }
+            Stmt::Dot4 { kind: Dot4::U8S8, acc, a, b } => self.three(&form::vpdpbusd, acc, a, b),
+            Stmt::Dot4 { kind: Dot4::S8S8, .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {
+                panic!("{stmt:?} is off the menu of x86-64")
+            }
             Stmt::Horner { acc, x, c } => self.three(&form::vfmadd213ps, acc, x, c),
             Stmt::Unary { op, to, a } => self.unary(op, to, a),
             Stmt::Binary { op, to, a, b } => self.three(binary(op), to, a, b),
@@ -302,7 +312,11 @@ impl Select {
     }
 
     fn three(&mut self, form: &Form, to: V, a: V, b: Source) {
-        let b = self.operand(b);
+        let b = match b {
+            // there is no broadcast of lanes narrower than its own
+            Source::Bits(bits) if form.tuple.element().is_none() => self.whole(bits),
+            other => self.operand(other),
+        };
         self.asm.at(self.length).rvm(form, vector(to), vector(a), b);
     }
 
@@ -318,11 +332,15 @@ impl Select {
 
     /// `bits` in every lane: broadcast by the instruction itself where it can, else a whole vector in the pool.
     fn bits(&mut self, bits: u32) -> Operand {
-        let element = bits.to_le_bytes();
         match self.asm.level() {
-            Level::V4 => Operand::Broadcast(self.asm.constant(&element).into()),
-            Level::V3 => self.asm.constant(&element.repeat(self.lanes as usize)).into(),
+            Level::V4 => Operand::Broadcast(self.asm.constant(&bits.to_le_bytes()).into()),
+            Level::V3 => self.whole(bits),
         }
+    }
+
+    /// A vector in the pool.
+    fn whole(&mut self, bits: u32) -> Operand {
+        self.asm.constant(&bits.to_le_bytes().repeat(self.lanes as usize)).into()
     }
 
     fn zero(&mut self, to: Vector) {
@@ -398,6 +416,10 @@ fn binary(op: Binary) -> &'static Form {
         Binary::IMul => &form::vpmulld,
         Binary::IMin => &form::vpminsd,
         Binary::IMax => &form::vpmaxsd,
+        Binary::Add16 => &form::vpaddw,
+        Binary::PairSat => &form::vpmaddubsw,
+        Binary::Pair16 => &form::vpmaddwd,
+        Binary::MulLow8 | Binary::MulHigh8 => panic!("{op:?} is off the menu of x86-64"),
     }
 }
 

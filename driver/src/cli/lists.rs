@@ -5,7 +5,7 @@ use frontend::ops::{How, Row, TABLE};
 use super::console::Console;
 use super::probes;
 use crate::error::Result;
-use crate::table::{Table, count, flag, list, word};
+use crate::table::{Table, count, list, word};
 use crate::target::{Emit, TARGETS};
 
 #[derive(clap::Args)]
@@ -82,13 +82,12 @@ pub fn targets(args: &TargetsArgs, console: &Console) -> Result<()> {
         console.table(&probes::table()?, args.json);
         return Ok(());
     }
-    let mut table = Table::new(&["target", "level", "there", "emit", "needs"]);
+    let mut table = Table::new(&["target", "level", "emit", "needs"]);
     for target in TARGETS {
         for level in target.levels {
-            let there = level.facts.is_some();
-            let emits: Vec<&str> = if there { target.emits.iter().map(|e: &Emit| e.word()).collect() } else { Vec::new() };
+            let emits: Vec<&str> = target.emits.iter().map(|e: &Emit| e.word()).collect();
             let shown = emits.join(",");
-            table.row(vec![word(target.name), word(level.name), flag(there, "yes", "not yet"), list(emits, shown), word(level.needs)]);
+            table.row(vec![word(target.name), word(level.name), list(emits, shown), word(level.needs)]);
         }
     }
     console.table(&table, args.json);

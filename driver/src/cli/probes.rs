@@ -42,7 +42,10 @@ pub fn table() -> Result<Table> {
     let mut table = Table::new(&heads);
     let mut seen: Vec<&'static Level> = Vec::new();
     for level in TARGETS.iter().flat_map(|t| t.levels) {
-        let Some(facts) = level.facts.filter(|_| !seen.contains(&level)) else { continue };
+        if seen.contains(&level) {
+            continue;
+        }
+        let facts = level.facts;
         seen.push(level);
         let mut row = vec![word(level.name), word(format!("{} x {} bits", facts.vectors, 8 * facts.vector_bytes))];
         let kernels = LAYERS.iter().map(|(_, layer)| kernels(layer, facts)).collect::<Result<Vec<Vec<Kernel>>>>()?;
@@ -101,7 +104,7 @@ mod tests {
     #[test]
     fn every_level_has_a_row_and_every_family_a_kernel() {
         let text = table().expect("the layers are right").to_string();
-        for level in TARGETS.iter().flat_map(|t| t.levels).filter(|l| l.facts.is_some()) {
+        for level in TARGETS.iter().flat_map(|t| t.levels) {
             assert!(text.lines().any(|line| line.split_whitespace().next() == Some(level.name)), "{}", level.name);
         }
         assert!(text.contains("14x32") && text.contains("lane of a register"), "{text}");

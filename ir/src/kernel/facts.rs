@@ -57,6 +57,34 @@ pub struct Menu {
     pub lane_operand: bool,
     /// Partial loads and stores cost what full ones do.
     pub masks: bool,
+    /// Four products of bytes into a lane, u8 by i8.
+    pub dot4_u8s8: bool,
+    /// Four products of bytes into a lane, i8 by i8.
+    pub dot4_s8s8: bool,
+    /// Products of matrices of 2x8 bytes, i8 by i8.
+    pub matrix8: bool,
+    /// `PairSat`: two products of bytes, u8 by i8, into 16 bits.
+    pub pair_sat: bool,
+    /// `Pair16`: two products of 16 bits into a lane.
+    pub pair16: bool,
+    /// `MulLow8` and `MulHigh8`: products of bytes, i8 by i8, each into 16 bits; and `PairAdd`.
+    pub long8: bool,
+}
+
+impl Menu {
+    /// What every machine has: the menu to start from.
+    pub const PLAIN: Menu = Menu {
+        memory_operand: false,
+        splat_operand: false,
+        lane_operand: false,
+        masks: false,
+        dot4_u8s8: false,
+        dot4_s8s8: false,
+        matrix8: false,
+        pair_sat: false,
+        pair16: false,
+        long8: false,
+    };
 }
 
 impl Facts {

@@ -16,7 +16,18 @@ pub(crate) fn facts() -> Facts {
         generals: 8,
         fused: true,
         min_max: MinMax::SecondOnTie,
-        menu: Menu { memory_operand: true, splat_operand: true, lane_operand: true, masks: true },
+        menu: Menu {
+            memory_operand: true,
+            splat_operand: true,
+            lane_operand: true,
+            masks: true,
+            dot4_u8s8: true,
+            dot4_s8s8: true,
+            matrix8: true,
+            pair_sat: true,
+            pair16: true,
+            long8: true,
+        },
         caches: [1 << 15, 1 << 20, 1 << 22],
         accumulators: 8,
         reach: i32::MAX,
@@ -101,7 +112,7 @@ impl Random {
     fn wild_stmt(&mut self, depth: usize) -> Stmt {
         let offset = self.pick(&[0, 24, -24, i64::MAX, i64::MIN]);
         let (stride, lanes) = (self.pick(&[0, 4, -12, i32::MIN]), self.pick(&[0, 4, 4, 4, 3, 16, 255]));
-        match self.below(18) {
+        match self.below(19) {
             0 if depth > 0 => Stmt::Loop { times: self.pick(&[0, 1, 64, u32::MAX]), body: self.wild_stmts(depth - 1) },
             0 | 1 => Stmt::Point { to: self.at().p, from: self.at().p, offset },
             2 => Stmt::Advance { p: self.at().p, by: offset },
@@ -114,8 +125,9 @@ impl Random {
             9 if self.below(4) == 0 => Stmt::Prefetch { at: self.at() },
             9 => Stmt::Scatter { from: self.v(), at: self.at(), stride, lanes },
             10 => Stmt::MulAdd { acc: self.v(), a: self.v(), b: self.wild_operand(), negate: self.below(2) == 0 },
-            11 => Stmt::Horner { acc: self.v(), x: self.v(), c: self.wild_operand() },
-            12 => {
+            11 => self.wild_product(),
+            12 => Stmt::Horner { acc: self.v(), x: self.v(), c: self.wild_operand() },
+            13 => {
                 let op = match self.pick(tile::UNARY) {
                     Unary::Shl(_) => Unary::Shl(self.next() as u8),
                     Unary::Shr(_) => Unary::Shr(self.next() as u8),
@@ -124,20 +136,29 @@ impl Random {
                 };
                 Stmt::Unary { op, to: self.v(), a: self.v() }
             }
-            13 => {
+            14 => {
                 let op = self.pick(tile::BINARY);
                 match self.below(3) {
                     0 => Stmt::Fold { op, to: self.v(), from: self.v(), temp: self.v() },
                     _ => Stmt::Binary { op, to: self.v(), a: self.v(), b: self.wild_operand() },
                 }
             }
-            14 => Stmt::LoadNarrow { to: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
-            15 => Stmt::SplatNarrow { to: self.v(), at: self.at(), kind: self.pick(tile::NARROW) },
-            16 => Stmt::StoreNarrow { from: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
+            15 => Stmt::LoadNarrow { to: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
+            16 => Stmt::SplatNarrow { to: self.v(), at: self.at(), kind: self.pick(tile::NARROW) },
+            17 => Stmt::StoreNarrow { from: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
             _ => {
                 let cmp = self.pick(tile::COMPARE);
                 Stmt::Select { to: self.v(), cmp, x: self.v(), y: self.wild_operand(), a: self.v(), b: self.v() }
             }
+        }
+    }
+
+    fn wild_product(&mut self) -> Stmt {
+        let (acc, a) = (self.v(), self.v());
+        match self.below(4) {
+            0 => Stmt::Matrix2x8 { acc, a, b: self.v() },
+            1 => Stmt::PairAdd { acc, a },
+            _ => Stmt::Dot4 { kind: self.pick(tile::DOT4), acc, a, b: self.wild_operand() },
         }
     }
 

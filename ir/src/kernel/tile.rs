@@ -1,6 +1,6 @@
 //! Tile kernels: hot vector loops. Registers are explicit, planned by the generator from Facts; every
 //! address is a pointer register and a constant, every trip count is a constant. Lanes are 32 bits wide,
-//! read as f32 or as i32 by the operation. A machine turns each statement into one or two instructions.
+//! read as f32 or as i32 by the operation; products of small integers read them as two of 16 bits or four bytes. A machine turns each statement into one or two instructions.
 
 /// A vector register, `0..facts.vectors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +160,25 @@ pub enum Stmt {
         b: Operand,
         negate: bool,
     },
+    /// Each i32 lane of `acc` += the sum of the four products of the bytes of that lane; wraps. Menu: as `kind`.
+    Dot4 {
+        kind: Dot4,
+        acc: V,
+        a: V,
+        b: Operand,
+    },
+    /// `a` and `b` are, in each 16 bytes, two rows of eight i8; `acc` is the 2x2 matrix `a x b^T` of i32, row by row, of
+    /// the same 16 bytes, and is added to; wraps. Menu: `matrix8`.
+    Matrix2x8 {
+        acc: V,
+        a: V,
+        b: V,
+    },
+    /// Each i32 lane of `acc` += the sum of the two i16 of that lane of `a`; wraps. Menu: `long8`.
+    PairAdd {
+        acc: V,
+        a: V,
+    },
     /// `acc = acc * x + c`: a step of Horner's rule. Rounds once where Facts say fused.
     Horner {
         acc: V,
@@ -243,6 +262,37 @@ pub enum Binary {
     IMin,
     /// Signed.
     IMax,
+    /// Lanes of 16 bits; wraps. Takes no `Splat`, like all that follow.
+    Add16,
+    /// Two products of bytes, u8 of `a` by i8 of `b`, added and saturated to the i16 where they stand. Menu: `pair_sat`.
+    PairSat,
+    /// Two products of i16 added into the i32 lane where they stand; wraps. Menu: `pair16`.
+    Pair16,
+    /// The i16 products of the i8 in the first eight of each 16 bytes. Menu: `long8`.
+    MulLow8,
+    /// The i16 products of the i8 in the last eight of each 16 bytes. Menu: `long8`.
+    MulHigh8,
+}
+
+impl Binary {
+    /// Works on lanes narrower than 32 bits. Such an operation takes no `Splat`.
+    pub fn is_narrow(self) -> bool {
+        match self {
+            Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => true,
+            Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => false,
+            Binary::And | Binary::Or | Binary::Xor | Binary::AndNot => false,
+            Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,
+        }
+    }
+}
+
+/// How the bytes of the two sides of a product are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
+pub enum Dot4 {
+    /// `a` as u8, `b` as i8. Menu: `dot4_u8s8`.
+    U8S8,
+    /// Both as i8. Menu: `dot4_s8s8`.
+    S8S8,
 }
 
 /// A comparison of lanes. Float ones are false when either side is NaN, but `Ne` and `Unordered`.

@@ -143,6 +143,7 @@ impl Walk {
             Stmt::Scatter { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, true),
             Stmt::MulAdd { b: operand, .. }
             | Stmt::Horner { c: operand, .. }
+            | Stmt::Dot4 { b: operand, .. }
             | Stmt::Binary { b: operand, .. }
             | Stmt::Select { y: operand, .. } => match operand {
                 Operand::Memory(at) => self.touch(*at, self.vector, false),
@@ -150,6 +151,7 @@ impl Walk {
                 Operand::V(_) | Operand::Bits(_) | Operand::Lane(..) => {}
             },
             Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Prefetch { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
+            Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {}
         }
     }
 
@@ -168,13 +170,15 @@ impl Walk {
             | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. } => ours(&at.p),
-            Stmt::MulAdd { b, .. } | Stmt::Binary { b, .. } => operand(b),
+            Stmt::MulAdd { b, .. } | Stmt::Dot4 { b, .. } | Stmt::Binary { b, .. } => operand(b),
             Stmt::Horner { c, .. } => operand(c),
             Stmt::Select { y, .. } => operand(y),
             Stmt::Advance { .. }
             | Stmt::Set { .. }
             | Stmt::Copy { .. }
             | Stmt::Prefetch { .. }
+            | Stmt::Matrix2x8 { .. }
+            | Stmt::PairAdd { .. }
             | Stmt::Unary { .. }
             | Stmt::Fold { .. } => false,
         })

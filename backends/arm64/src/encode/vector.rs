@@ -95,6 +95,7 @@ table!(THREE: Three {
     CMEQ (0x6EA0_8C00 "cmeq" S)
     CMGT (0x4EA0_3400 "cmgt" S)
     ADD (0x4EA0_8400 "add" S)
+    ADD16 (0x4E60_8400 "add" H)
     SUB (0x6EA0_8400 "sub" S)
     MUL (0x4EA0_9C00 "mul" S)
     SMAX (0x4EA0_6400 "smax" S)

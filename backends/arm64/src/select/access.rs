@@ -160,6 +160,9 @@ fn concerns(stmt: &Stmt, p: P) -> bool {
         Stmt::Set { .. }
         | Stmt::Copy { .. }
         | Stmt::MulAdd { .. }
+        | Stmt::Dot4 { .. }
+        | Stmt::Matrix2x8 { .. }
+        | Stmt::PairAdd { .. }
         | Stmt::Horner { .. }
         | Stmt::Unary { .. }
         | Stmt::Binary { .. }

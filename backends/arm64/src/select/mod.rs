@@ -239,6 +239,7 @@ impl Select {
             Stmt::Store { from, at, lanes } => self.store(self.v(from), at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => self.scatter(self.v(from), at, stride, lanes),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),
+            Stmt::Dot4 { .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => panic!("{stmt:?} is off the menu of ARM64"),
             Stmt::Horner { acc, x, c } => self.horner(acc, x, c),
             Stmt::Unary { op, to, a } => self.unary(op, to, a),
             Stmt::Binary { op, to, a, b } => self.binary(op, to, a, b),

@@ -25,6 +25,8 @@ fn three(op: Binary) -> Three {
         Binary::IMul => form::MUL,
         Binary::IMin => form::SMIN,
         Binary::IMax => form::SMAX,
+        Binary::Add16 => form::ADD16,
+        Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => panic!("{op:?} is off the menu of ARM64"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Small kernels that go through every operation, every partial access, and every form of an address or a constant.
 
 use super::{
-    FLOAT_BINARIES, FLOAT_COMPARES, FLOAT_UNARIES, FLOATS, FOLDS, INTEGER_BINARIES, INTEGER_COMPARES, INTEGERS, Source, at, case, filled,
-    sources, words,
+    FLOAT_BINARIES, FLOAT_COMPARES, FLOAT_UNARIES, FLOATS, FOLDS, INTEGER_BINARIES, INTEGER_COMPARES, INTEGERS, Source, at, case, dots,
+    filled, narrow_binaries, sources, words,
 };
 use crate::{Buffer, Case};
 use ir::kernel::facts::Facts;
@@ -95,6 +95,15 @@ pub fn operations(facts: &Facts) -> Vec<Case> {
         }
         let stmt = |c| Stmt::Horner { acc: V(3), x: V(1), c };
         cases.push(pairs(facts, format!("Horner {source:?}"), FLOATS, source, V(3), &stmt));
+        let narrow = narrow_binaries(facts).into_iter().filter(|_| !matches!(source, Source::Splat));
+        for (op, to) in narrow.flat_map(|op| [V(0), V(1), V(2)].map(|to| (op, to))) {
+            let stmt = move |b| Stmt::Binary { op, to, a: V(1), b };
+            cases.push(pairs(facts, format!("{op:?} {source:?}"), BYTES, source, to, &stmt));
+        }
+        for kind in dots(facts) {
+            let stmt = move |b| Stmt::Dot4 { kind, acc: V(3), a: V(1), b };
+            cases.push(pairs(facts, format!("{kind:?} {source:?}"), BYTES, source, V(3), &stmt));
+        }
         let compares = FLOAT_COMPARES.into_iter().map(|cmp| (cmp, FLOATS));
         for (cmp, values) in compares.chain(INTEGER_COMPARES.into_iter().map(|cmp| (cmp, INTEGERS))) {
             for to in [V(0), V(1), V(2), V(3), V(4)] {
@@ -102,6 +111,12 @@ pub fn operations(facts: &Facts) -> Vec<Case> {
                 cases.push(pairs(facts, format!("{cmp:?} {source:?}"), values, source, to, &stmt));
             }
         }
+    }
+    if facts.menu.matrix8 {
+        cases.push(pairs(facts, "Matrix2x8".into(), BYTES, Source::Register, V(3), &|_| Stmt::Matrix2x8 { acc: V(3), a: V(2), b: V(1) }));
+    }
+    if facts.menu.long8 {
+        cases.push(pairs(facts, "PairAdd".into(), BYTES, Source::Register, V(3), &|_| Stmt::PairAdd { acc: V(3), a: V(2) }));
     }
     for op in FOLDS {
         for to in [V(0), V(2)] {
@@ -111,6 +126,26 @@ pub fn operations(facts: &Facts) -> Vec<Case> {
     }
     cases
 }
+
+/// Bytes at both ends of their ranges, alone and beside others: sums of their products saturate, wrap, or just do not.
+const BYTES: [u32; 16] = [
+    0x0000_0000,
+    0x0101_0101,
+    0x7F7F_7F7F,
+    0x8080_8080,
+    0xFFFF_FFFF,
+    0x80FF_7F01,
+    0x017F_FF80,
+    0x8000_8000,
+    0x7FFF_7FFF,
+    0x0080_0080,
+    0xFF00_00FF,
+    0x1234_5678,
+    0xFEDC_BA98,
+    0x81FF_8181,
+    0x4040_C0C0,
+    0x0300_FD05,
+];
 
 /// Floats that fit an i32.
 fn convertible() -> [u32; 16] {

@@ -4,7 +4,7 @@
 
 use ir::kernel::KernelBody;
 use ir::kernel::facts::Facts;
-use ir::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
+use ir::kernel::tile::{At, Binary, Compare, Dot4, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use ir::tensor::Dtype;
 
 use crate::{Buffer, Case};
@@ -107,6 +107,25 @@ const FLOAT_UNARIES: [Unary; 7] = [Unary::Neg, Unary::Abs, Unary::Sqrt, Unary::F
 const FLOAT_BINARIES: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max];
 const INTEGER_BINARIES: [Binary; 9] =
     [Binary::And, Binary::Or, Binary::Xor, Binary::AndNot, Binary::IAdd, Binary::ISub, Binary::IMul, Binary::IMin, Binary::IMax];
+/// The operations on lanes of 16 and 8 bits that the menu has.
+fn narrow_binaries(facts: &Facts) -> Vec<Binary> {
+    let menu = &facts.menu;
+    let all = [
+        (Binary::Add16, true),
+        (Binary::PairSat, menu.pair_sat),
+        (Binary::Pair16, menu.pair16),
+        (Binary::MulLow8, menu.long8),
+        (Binary::MulHigh8, menu.long8),
+    ];
+    all.into_iter().filter_map(|(op, has)| has.then_some(op)).collect()
+}
+
+/// The sums of products of bytes that the menu has.
+fn dots(facts: &Facts) -> Vec<Dot4> {
+    let all = [(Dot4::U8S8, facts.menu.dot4_u8s8), (Dot4::S8S8, facts.menu.dot4_s8s8)];
+    all.into_iter().filter_map(|(kind, has)| has.then_some(kind)).collect()
+}
+
 const FOLDS: [Binary; 3] = [Binary::Add, Binary::Max, Binary::Min];
 const FLOAT_COMPARES: [Compare; 5] = [Compare::Eq, Compare::Ne, Compare::Lt, Compare::Le, Compare::Unordered];
 const INTEGER_COMPARES: [Compare; 2] = [Compare::IEq, Compare::ILt];
@@ -343,8 +362,28 @@ impl Maker<'_> {
         }
     }
 
+    /// Products of narrow integers, where the menu has them.
+    fn bytes(&mut self, acc: V, a: V) -> Option<Stmt> {
+        let menu = self.facts.menu;
+        match self.random.below(4) {
+            0 if menu.matrix8 => Some(Stmt::Matrix2x8 { acc, a, b: self.register(Kind::Integer) }),
+            1 if menu.long8 => Some(Stmt::PairAdd { acc, a }),
+            2 if !dots(self.facts).is_empty() => {
+                let kind = self.random.pick(&dots(self.facts));
+                Some(Stmt::Dot4 { kind, acc, a, b: self.operand(Kind::Integer) })
+            }
+            _ => {
+                let (op, b) = (self.random.pick(&narrow_binaries(self.facts)), self.operand(Kind::Integer));
+                (!matches!(b, Operand::Splat(_))).then_some(Stmt::Binary { op, to: acc, a, b })
+            }
+        }
+    }
+
     fn integer(&mut self, body: &mut Vec<Stmt>, v: V, a: V) {
         let bits = self.random.below(32) as u8;
+        if self.random.below(4) == 0 {
+            return body.extend(self.bytes(v, a));
+        }
         let stmt = match self.random.below(8) {
             6 => return self.narrow(body, v, a),
             0 => Stmt::Unary { op: Unary::Shl(bits), to: v, a },

@@ -21,7 +21,7 @@ pub const LEVEL: Facts = Facts {
     generals: 15,
     fused: true,
     min_max: MinMax::SecondOnTie,
-    menu: Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false },
+    menu: Menu { memory_operand: true, ..Menu::PLAIN },
     caches: [32 << 10, 256 << 10, 2 << 20],
     accumulators: 10,
     reach: i32::MAX,

@@ -25,7 +25,7 @@ impl Random {
 
 /// Three machines: narrow without a fused multiply-add, wider, and wide with masks.
 pub fn machines() -> [Facts; 3] {
-    let menu = Menu { memory_operand: true, splat_operand: false, lane_operand: false, masks: false };
+    let menu = Menu { memory_operand: true, ..Menu::PLAIN };
     let plain = Facts {
         name: "narrow",
         vector_bytes: 16,

@@ -11,7 +11,7 @@ use ir::program::{self, Program};
 use ir::{Dtype, Graph, NodeId, Tensor, Type};
 use kernels::tasks::Tasks;
 
-const PLAIN: Menu = Menu { memory_operand: false, splat_operand: false, lane_operand: false, masks: false };
+const PLAIN: Menu = Menu::PLAIN;
 
 /// 64-byte vectors with masks and splats from memory, as AVX-512.
 pub const WIDE: Facts = Facts {

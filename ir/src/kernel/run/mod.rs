@@ -5,6 +5,7 @@
 //! argument declares and against the memory behind it: a panic here is a mistake of ours, never of a user.
 //! This room knows no program and no operator.
 
+mod bytes;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -587,3 +587,57 @@ fn one_rounding_is_one_rounding() {
     assert_ne!((f64::from(a) * f64::from(b) + f64::from(c)) as f32, a.mul_add(b, c));
     assert_eq!(super::tile::mul_add_once([a.to_bits()], [b.to_bits()], [c.to_bits()]), [a.mul_add(b, c).to_bits()]);
 }
+
+/// A lane of four bytes, the first the lowest.
+fn lane(bytes: [i16; 4]) -> i32 {
+    i32::from_le_bytes(bytes.map(|b| b as u8))
+}
+
+/// A lane of two numbers of 16 bits.
+fn halves(low: i32, high: i32) -> i32 {
+    low & 0xffff | high << 16
+}
+
+#[test]
+fn products_of_bytes_are_added_into_lanes() {
+    let x = [lane([255, 255, 255, 255]), lane([1, 2, 3, 4]), lane([128, 0, 0, 1]), -1];
+    let y = [lane([127, 127, 127, 127]), lane([5, -6, 7, -8]), lane([-128, 9, 9, 9]), 0];
+    ints(x, y, "v4 = v1\n v4 = isub v4, v1\n v4 += dot_u8s8 v0, v1", [4 * 255 * 127, 5 - 12 + 21 - 32, -128 * 128 + 9, 0]);
+    ints(x, y, "v4 = v1\n v4 = isub v4, v1\n v4 += dot_s8s8 v0, v1", [-4 * 127, 5 - 12 + 21 - 32, 128 * 128 + 9, 0]);
+    // what is there is kept, and wraps
+    let most = "v4 = set 0x7fffffff\n v4 += dot_u8s8 v0, v1";
+    ints([1; 4], [1; 4], most, [i32::MIN; 4]);
+    ints(x, y, "v4 = set 0x00000000\n v4 += dot_u8s8 v0, splat p1[4]", [255 * -2, -18, 128 * 5 - 8, 255 * -2]);
+    ints(x, y, "v4 = set 0x00000000\n v4 += dot_s8s8 v0, v1[1]", [2, -18, -128 * 5 - 8, 2]);
+}
+
+#[test]
+fn pairs_of_bytes_saturate_and_pairs_of_halves_do_not() {
+    let x = [lane([255, 255, 1, 2]), lane([255, 255, 255, 1]), lane([200, 100, 0, 0]), 0];
+    let y = [lane([127, 127, 3, -4]), lane([-128, -128, 127, 127]), lane([-128, 127, 1, 1]), -1];
+    let wanted = [halves(32767, -5), halves(-32768, 32512), halves(-25600 + 12700, 0), 0];
+    ints(x, y, "v4 = pair_sat v0, v1", wanted);
+    let (a, b) = ([halves(-32768, -32768), halves(3, -4), halves(32767, 1), 0], [halves(-32768, -32768), halves(5, 6), halves(2, -1), -1]);
+    ints(a, b, "v4 = pair16 v0, v1", [i32::MIN, 15 - 24, 65533, 0]);
+    ints(a, b, "v4 = add16 v0, v1", [0, halves(8, 2), halves(-32767, 0), -1]);
+    ints(a, b, "v4 = v1\n v4 += pairs v0", [b[0].wrapping_sub(65536), b[1] - 1, b[2] + 32768, -1]);
+}
+
+#[test]
+fn halves_of_vectors_of_bytes_multiply() {
+    let x = [lane([1, -2, 3, -4]), lane([-128, 127, 0, 1]), lane([5, 6, 7, 8]), lane([-128, -1, 100, 9])];
+    let y = [lane([2, 2, 2, 2]), lane([-128, 127, 9, -1]), lane([-1, 1, -1, 1]), lane([127, -1, 100, 0])];
+    let low = [halves(2, -4), halves(6, -8), halves(16384, 16129), halves(0, -1)];
+    let high = [halves(-5, 6), halves(-7, 8), halves(-16256, 1), halves(10000, 0)];
+    ints(x, y, "v4 = mul_low8 v0, v1", low);
+    ints(x, y, "v4 = mul_high8 v0, v1", high);
+}
+
+#[test]
+fn matrices_of_bytes_multiply() {
+    // rows of a: 1 2 .. 8 and eight times -1; rows of b: eight times 1, and 1 0 0 0 0 0 0 -128
+    let a = [lane([1, 2, 3, 4]), lane([5, 6, 7, 8]), -1, -1];
+    let b = [lane([1; 4]), lane([1; 4]), lane([1, 0, 0, 0]), lane([0, 0, 0, -128])];
+    ints(a, b, "v4 = set 0x00000000\n v4 += matrix_s8s8 v0, v1", [36, 1 - 1024, -8, 127]);
+    ints(a, b, "v4 = v0\n v4 += matrix_s8s8 v0, v1", [a[0] + 36, a[1] - 1023, -9, 126]);
+}

@@ -1,12 +1,12 @@
 //! Tile kernels, a vector register as an array of `L` lanes. A statement is dispatched once for all of its lanes.
 
-use super::{Memory, Watch, max_f32, min_f32};
+use super::{Memory, Watch, bytes, max_f32, min_f32};
 use crate::kernel::Facts;
 use crate::kernel::facts::MinMax;
 use crate::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use std::array::from_fn;
 
-type Lanes<const L: usize> = [u32; L];
+pub(super) type Lanes<const L: usize> = [u32; L];
 
 /// What an undefined register holds: no number that a kernel could get by without.
 const UNDEFINED: u32 = 0xa5a5_a5a5;
@@ -108,6 +108,12 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
                 let a = if negate { ints(self.v(a), |a| a ^ SIGN) } else { self.v(a) };
                 self.set(acc, self.mul_add(a, b, self.v(acc)));
             }
+            Stmt::Dot4 { kind, acc, a, b } => {
+                let b = self.operand(b);
+                self.set(acc, bytes::dot4(kind, self.v(acc), self.v(a), b));
+            }
+            Stmt::Matrix2x8 { acc, a, b } => self.set(acc, bytes::matrix2x8(self.v(acc), self.v(a), self.v(b))),
+            Stmt::PairAdd { acc, a } => self.set(acc, two_ints(self.v(acc), self.v(a), bytes::pair_add)),
             Stmt::Horner { acc, x, c } => {
                 let c = self.operand(c);
                 self.set(acc, self.mul_add(self.v(acc), self.v(x), c));
@@ -278,6 +284,11 @@ fn binary<const L: usize>(op: Binary, a: Lanes<L>, b: Lanes<L>, min_max: MinMax)
         Binary::IMul => two_ints(a, b, u32::wrapping_mul),
         Binary::IMin => two_ints(a, b, |a, b| (a as i32).min(b as i32) as u32),
         Binary::IMax => two_ints(a, b, |a, b| (a as i32).max(b as i32) as u32),
+        Binary::Add16 => two_ints(a, b, bytes::add16),
+        Binary::PairSat => two_ints(a, b, bytes::pair_sat),
+        Binary::Pair16 => two_ints(a, b, bytes::pair16),
+        Binary::MulLow8 => bytes::mul_long(a, b, 0),
+        Binary::MulHigh8 => bytes::mul_long(a, b, 8),
     }
 }
 

@@ -51,10 +51,11 @@ pub fn parse_kernel(lexer: &mut Lexer) -> Result<Kernel, ParseError> {
 }
 
 /// The words of operations, by kind, in the order of their tables. For documentation.
-pub fn operations() -> [(&'static str, Vec<&'static str>); 6] {
+pub fn operations() -> [(&'static str, Vec<&'static str>); 7] {
     [
         ("tile unary", tile::UNARY.iter().map(|&op| tile::unary(op)).collect()),
         ("tile binary", tile::BINARY.iter().map(|&op| tile::binary(op)).collect()),
+        ("tile sum", tile::DOT4.iter().map(|&kind| tile::dot4(kind)).chain(["matrix_s8s8", "pairs"]).collect()),
         ("tile compare", tile::COMPARE.iter().map(|&op| tile::compare(op)).collect()),
         ("tile element", tile::NARROW.iter().map(|&kind| tile::narrow(kind)).collect()),
         ("scalar unary", scalar::UNARY.iter().map(|&op| scalar::unary(op)).collect()),

@@ -1,13 +1,18 @@
 //! Tile kernels as text. The lane count that most statements have stands once, in the head; others name theirs.
 
 use super::{Out, ParseError, parse_block, parse_f32, parse_number, parse_numbered, peek_numbered, print_f32, words};
-use crate::kernel::tile::{At, Binary, Compare, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
+use crate::kernel::tile::{At, Binary, Compare, Dot4, Narrow, Operand, P, Stmt, TileKernel, Unary, V};
 use crate::text::Lexer;
 
 words! { binary parse_binary BINARY Binary {
     Add "add", Sub "sub", Mul "mul", Div "div", Min "min", Max "max",
     And "and", Or "or", Xor "xor", AndNot "and_not",
     IAdd "iadd", ISub "isub", IMul "imul", IMin "imin", IMax "imax",
+    Add16 "add16", PairSat "pair_sat", Pair16 "pair16", MulLow8 "mul_low8", MulHigh8 "mul_high8",
+} }
+
+words! { dot4 parse_dot4 DOT4 Dot4 {
+    U8S8 "dot_u8s8", S8S8 "dot_s8s8",
 } }
 
 words! { compare parse_compare COMPARE Compare {
@@ -51,6 +56,9 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
                 | Stmt::Splat { .. }
                 | Stmt::SplatNarrow { .. }
                 | Stmt::MulAdd { .. }
+                | Stmt::Dot4 { .. }
+                | Stmt::Matrix2x8 { .. }
+                | Stmt::PairAdd { .. }
                 | Stmt::Horner { .. }
                 | Stmt::Unary { .. }
                 | Stmt::Binary { .. }
@@ -103,6 +111,9 @@ fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
         Stmt::Store { from, at, lanes } => format!("{} = v{}{}", show_at(at), from.0, some(lanes)),
         Stmt::Scatter { from, at, stride, lanes } => format!("scatter {} by {stride} = v{}{}", show_at(at), from.0, some(lanes)),
         Stmt::MulAdd { acc, a, b, negate } => format!("v{} {} v{} * {}", acc.0, if negate { "-=" } else { "+=" }, a.0, show(b)),
+        Stmt::Dot4 { kind, acc, a, b } => format!("v{} += {} v{}, {}", acc.0, dot4(kind), a.0, show(b)),
+        Stmt::Matrix2x8 { acc, a, b } => format!("v{} += matrix_s8s8 v{}, v{}", acc.0, a.0, b.0),
+        Stmt::PairAdd { acc, a } => format!("v{} += pairs v{}", acc.0, a.0),
         Stmt::Horner { acc, x, c } => format!("v{} *= v{} + {}", acc.0, x.0, show(c)),
         Stmt::Unary { op, to, a } => match op {
             Unary::Shl(by) | Unary::Shr(by) | Unary::Sar(by) => format!("v{} = {} v{}, {by}", to.0, unary(op), a.0),
@@ -141,12 +152,11 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
         return parse_pointer_stmt(lexer, usual);
     }
     let to = parse_v(lexer)?;
-    for (token, negate) in [("+=", false), ("-=", true)] {
-        if lexer.eat(token) {
-            let a = parse_v(lexer)?;
-            lexer.expect("*")?;
-            return Ok(Stmt::MulAdd { acc: to, a, b: parse_operand(lexer)?, negate });
-        }
+    if lexer.eat("+=") {
+        return parse_sum(lexer, to);
+    }
+    if lexer.eat("-=") {
+        return parse_mul_add(lexer, to, true);
     }
     if lexer.eat("*=") {
         let x = parse_v(lexer)?;
@@ -181,6 +191,30 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
         }
         word => parse_operation(lexer, to, word),
     }
+}
+
+/// What is added to a register.
+fn parse_sum(lexer: &mut Lexer, acc: V) -> Result<Stmt, ParseError> {
+    if peek_numbered(lexer, "v") {
+        return parse_mul_add(lexer, acc, false);
+    }
+    let word = lexer.word()?;
+    let a = parse_v(lexer)?;
+    if word == "pairs" {
+        return Ok(Stmt::PairAdd { acc, a });
+    }
+    lexer.expect(",")?;
+    match parse_dot4(word) {
+        Some(kind) => Ok(Stmt::Dot4 { kind, acc, a, b: parse_operand(lexer)? }),
+        None if word == "matrix_s8s8" => Ok(Stmt::Matrix2x8 { acc, a, b: parse_v(lexer)? }),
+        None => Err(lexer.error(format!("`{word}` is no sum"))),
+    }
+}
+
+fn parse_mul_add(lexer: &mut Lexer, acc: V, negate: bool) -> Result<Stmt, ParseError> {
+    let a = parse_v(lexer)?;
+    lexer.expect("*")?;
+    Ok(Stmt::MulAdd { acc, a, b: parse_operand(lexer)?, negate })
 }
 
 /// What begins with a pointer.

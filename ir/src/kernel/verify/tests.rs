@@ -98,7 +98,7 @@ fn loops_run() {
 
 #[test]
 fn operands_are_on_the_menu() {
-    let none = Menu { memory_operand: false, splat_operand: false, lane_operand: false, masks: false };
+    let none = Menu::PLAIN;
     let on = |stmt: &str, wanted: &[&str]| {
         let text = format!("tile t(x: read 0..64) lanes 4 {{ v0 = set 0.0\n {stmt} }}");
         refused(&text, &[]);
@@ -109,6 +109,16 @@ fn operands_are_on_the_menu() {
     on("v0 = add v0, p0[4]", &["body[1]: Memory(At { p: P(0), offset: 4 }) is not on the menu of test"]);
     on("v0 += v0 * splat p0[4]", &["body[1]: Splat(At { p: P(0), offset: 4 }) is not on the menu of test"]);
     on("v0 *= v0 + v0[1]", &["body[1]: Lane(V(0), 1) is not on the menu of test"]);
+    on("v0 += dot_u8s8 v0, v0", &["body[1]: U8S8 is not on the menu of test"]);
+    on("v0 += dot_s8s8 v0, v0", &["body[1]: S8S8 is not on the menu of test"]);
+    on("v0 += matrix_s8s8 v0, v0", &["body[1]: \"Matrix2x8\" is not on the menu of test"]);
+    on("v0 += pairs v0", &["body[1]: \"PairAdd\" is not on the menu of test"]);
+    on("v0 = pair_sat v0, v0", &["body[1]: PairSat is not on the menu of test"]);
+    on("v0 = pair16 v0, v0", &["body[1]: Pair16 is not on the menu of test"]);
+    on("v0 = mul_low8 v0, v0", &["body[1]: MulLow8 is not on the menu of test"]);
+    on("v0 = mul_high8 v0, v0", &["body[1]: MulHigh8 is not on the menu of test"]);
+    on("v0 = add16 v0, v0", &[]);
+    tile("v0 = set 0.0\n v0 = add16 v0, splat p0[0]", &["body[1]: Add16 of one element in memory"]);
     on("v0 = select lt v0, v0[1] ? v0 : v0", &["body[1]: Lane(V(0), 1) is not on the menu of test"]);
 }
 

@@ -1,7 +1,7 @@
 //! Tile kernels: registers, the menu, and pointers as sums over loop counters.
 
 use super::{Faults, access_fault};
-use crate::kernel::tile::{At, Binary, Operand, P, Stmt, TileKernel, Unary, V};
+use crate::kernel::tile::{At, Binary, Dot4, Operand, P, Stmt, TileKernel, Unary, V};
 use crate::kernel::{Facts, Kernel};
 
 pub(super) fn check(kernel: &Kernel, tile: &TileKernel, facts: &Facts, faults: &mut Faults) {
@@ -124,7 +124,11 @@ fn written(stmt: &Stmt) -> Option<V> {
         | Stmt::Binary { to, .. }
         | Stmt::Select { to, .. }
         | Stmt::Fold { to, .. } => Some(to),
-        Stmt::MulAdd { acc, .. } | Stmt::Horner { acc, .. } => Some(acc),
+        Stmt::MulAdd { acc, .. }
+        | Stmt::Horner { acc, .. }
+        | Stmt::Dot4 { acc, .. }
+        | Stmt::Matrix2x8 { acc, .. }
+        | Stmt::PairAdd { acc, .. } => Some(acc),
     }
 }
 
@@ -147,10 +151,10 @@ fn pointers(body: &[Stmt]) -> usize {
         | Stmt::Store { at, .. }
         | Stmt::StoreNarrow { at, .. }
         | Stmt::Scatter { at, .. } => at.p.0 as usize + 1,
-        Stmt::MulAdd { b, .. } | Stmt::Binary { b, .. } => operand(b),
+        Stmt::MulAdd { b, .. } | Stmt::Dot4 { b, .. } | Stmt::Binary { b, .. } => operand(b),
         Stmt::Horner { c, .. } => operand(c),
         Stmt::Select { y, .. } => operand(y),
-        Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => 0,
+        Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } | Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => 0,
     };
     body.iter().map(of).max().unwrap_or(0)
 }
@@ -226,6 +230,24 @@ impl Check<'_> {
                 self.reads(&[acc, a], faults);
                 self.operand(b, faults);
             }
+            Stmt::Dot4 { kind, acc, a, b } => {
+                let menu = self.facts.menu;
+                let offered = match kind {
+                    Dot4::U8S8 => menu.dot4_u8s8,
+                    Dot4::S8S8 => menu.dot4_s8s8,
+                };
+                self.offered(offered, &kind, faults);
+                self.reads(&[acc, a], faults);
+                self.operand(b, faults);
+            }
+            Stmt::Matrix2x8 { acc, a, b } => {
+                self.offered(self.facts.menu.matrix8, &"Matrix2x8", faults);
+                self.reads(&[acc, a, b], faults);
+            }
+            Stmt::PairAdd { acc, a } => {
+                self.offered(self.facts.menu.long8, &"PairAdd", faults);
+                self.reads(&[acc, a], faults);
+            }
             Stmt::Horner { acc, x, c } => {
                 self.reads(&[acc, x], faults);
                 self.operand(c, faults);
@@ -239,7 +261,8 @@ impl Check<'_> {
                 self.reads(&[a], faults);
                 self.sets(to, faults);
             }
-            Stmt::Binary { op: _, to, a, b } => {
+            Stmt::Binary { op, to, a, b } => {
+                self.narrow(op, b, faults);
                 self.reads(&[a], faults);
                 self.operand(b, faults);
                 self.sets(to, faults);
@@ -339,8 +362,27 @@ impl Check<'_> {
                 menu.lane_operand
             }
         };
+        self.offered(offered, &operand, faults);
+    }
+
+    /// What an operation on lanes of less than 32 bits asks of the machine.
+    fn narrow(&self, op: Binary, b: Operand, faults: &mut Faults) {
+        let menu = self.facts.menu;
+        let offered = match op {
+            Binary::PairSat => menu.pair_sat,
+            Binary::Pair16 => menu.pair16,
+            Binary::MulLow8 | Binary::MulHigh8 => menu.long8,
+            _ => true,
+        };
+        self.offered(offered, &op, faults);
+        if op.is_narrow() && matches!(b, Operand::Splat(_)) {
+            faults.add(format!("{op:?} of one element in memory"));
+        }
+    }
+
+    fn offered(&self, offered: bool, what: &dyn std::fmt::Debug, faults: &mut Faults) {
         if !offered {
-            faults.add(format!("{operand:?} is not on the menu of {}", self.facts.name));
+            faults.add(format!("{what:?} is not on the menu of {}", self.facts.name));
         }
     }
 

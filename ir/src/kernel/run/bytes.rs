@@ -1,0 +1,65 @@
+//! Products of small integers: what they make of lanes that hold two numbers of 16 bits or four bytes, the first in the lowest bits.
+
+use super::tile::Lanes;
+use crate::kernel::tile::Dot4;
+use std::array::from_fn;
+
+fn halves(lane: u32) -> [i16; 2] {
+    [lane as i16, (lane >> 16) as i16]
+}
+
+fn join([low, high]: [i16; 2]) -> u32 {
+    u32::from(low as u16) | u32::from(high as u16) << 16
+}
+
+pub(super) fn dot4<const L: usize>(kind: Dot4, acc: Lanes<L>, a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
+    let left = |byte: u8| match kind {
+        Dot4::U8S8 => i32::from(byte),
+        Dot4::S8S8 => i32::from(byte as i8),
+    };
+    from_fn(|i| {
+        let products = a[i].to_le_bytes().into_iter().zip(b[i].to_le_bytes()).map(|(a, b)| left(a) * i32::from(b as i8));
+        acc[i].wrapping_add(products.sum::<i32>() as u32)
+    })
+}
+
+pub(super) fn matrix2x8<const L: usize>(acc: Lanes<L>, a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
+    // byte `k` of row `row` in the 16 bytes that hold lane `i`
+    let element = |x: &Lanes<L>, i: usize, row: usize, k: usize| i32::from(x[i / 4 * 4 + 2 * row + k / 4].to_le_bytes()[k % 4] as i8);
+    from_fn(|i| {
+        let (row, column) = (i % 4 / 2, i % 2);
+        acc[i].wrapping_add((0..8).map(|k| element(&a, i, row, k) * element(&b, i, column, k)).sum::<i32>() as u32)
+    })
+}
+
+pub(super) fn pair_add(acc: u32, a: u32) -> u32 {
+    let [low, high] = halves(a);
+    acc.wrapping_add((i32::from(low) + i32::from(high)) as u32)
+}
+
+pub(super) fn add16(a: u32, b: u32) -> u32 {
+    let (a, b) = (halves(a), halves(b));
+    join([a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])])
+}
+
+pub(super) fn pair_sat(a: u32, b: u32) -> u32 {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    let product = |i: usize| i32::from(a[i]) * i32::from(b[i] as i8);
+    join([0, 2].map(|i| (product(i) + product(i + 1)).clamp(i16::MIN.into(), i16::MAX.into()) as i16))
+}
+
+pub(super) fn pair16(a: u32, b: u32) -> u32 {
+    let (a, b) = (halves(a), halves(b));
+    let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
+    product(0).wrapping_add(product(1)) as u32
+}
+
+/// The products of the eight bytes from `first` on of each 16.
+pub(super) fn mul_long<const L: usize>(a: Lanes<L>, b: Lanes<L>, first: usize) -> Lanes<L> {
+    let product = |i: usize, k: usize| {
+        let at = first + 2 * (i % 4) + k;
+        let byte = |x: &Lanes<L>| i16::from(x[i / 4 * 4 + at / 4].to_le_bytes()[at % 4] as i8);
+        byte(&a) * byte(&b)
+    };
+    from_fn(|i| join([product(i, 0), product(i, 1)]))
+}
