@@ -350,7 +350,12 @@ impl<'a> Scope<'a> {
             return Some(x);
         }
         let &[inner] = self.match_op(x, ScalarOp::Cast(middle))? else { return None };
-        holds(middle, self.dtype(inner)).then(|| self.emit(ScalarOp::Cast(to), vec![inner]))
+        let from = self.dtype(inner);
+        // an integer that comes by way of a float saturates, one that comes straight wraps
+        if from.is_int() && middle.is_float() && to.is_int() && !holds(to, from) {
+            return None;
+        }
+        holds(middle, from).then(|| self.emit(ScalarOp::Cast(to), vec![inner]))
     }
 }
 
@@ -444,6 +449,8 @@ mod tests {
         }
         assert_eq!(short("{ t0 = add(a, 3:i32); sub(t0, 3:i32) }", &[Dtype::I32]), "{ a }");
         assert_eq!(short("{ t0 = cast.i32(a); cast.i64(t0) }", &[Dtype::U8]), "{ cast.i64(a) }");
+        assert_eq!(short("{ t0 = cast.f32(a); cast.u32(t0) }", &[Dtype::I8]), "{ t0 = cast.f32(a); cast.u32(t0) }");
+        assert_eq!(short("{ t0 = cast.f32(a); cast.i16(t0) }", &[Dtype::I8]), "{ cast.i16(a) }");
         assert_eq!(short("{ t0 = cast.i8(a); cast.i64(t0) }", &[Dtype::U8]), "{ t0 = cast.i8(a); cast.i64(t0) }");
     }
 }

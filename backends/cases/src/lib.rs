@@ -1,9 +1,10 @@
 //! What the tests of the machines share: kernels with memory to run them on, what the oracle says of them, programs that call many
-//! functions, and tools that may be missing. Only tests depend on it. Knows no machine but through `Facts`, except in
+//! functions, graphs drawn at random ([`draw`]), and tools that may be missing. Only tests depend on it. Knows no machine but through `Facts`, except in
 //! [`batch`], where programs are made.
 
 pub mod batch;
 pub mod common;
+pub mod draw;
 pub mod generated;
 pub mod scalar;
 pub mod tile;

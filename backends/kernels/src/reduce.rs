@@ -28,6 +28,10 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     if x.dtype != Dtype::F32 || !matches!(job.dtype, Dtype::F32 | Dtype::I32) || x.shape.contains(&0) {
         return false;
     }
+    let prologue = math::expand(prologue, &[Dtype::F32], facts.fused);
+    if !is_vector(&prologue, &[Dtype::F32]) || prologue.result_type(&[Dtype::F32]) != Ok(Dtype::F32) {
+        return false;
+    }
     let along: Vec<bool> = (0..x.shape.len()).map(|i| axes.contains(&i)).collect();
     let length: usize = axes.iter().map(|&a| x.shape[a]).product();
     let mean;
@@ -38,10 +42,6 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         epilogue
     };
     let Some(bound) = nest::bind(&[Dtype::F32], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
-    let prologue = math::expand(prologue, &[Dtype::F32], facts.fused);
-    if !is_vector(&prologue, &[Dtype::F32]) || prologue.result_type(&[Dtype::F32]) != Ok(Dtype::F32) {
-        return false;
-    }
     let (op, start) = match kind {
         ReduceKind::Sum | ReduceKind::Mean => (Binary::Add, 0.0_f32),
         ReduceKind::Prod => (Binary::Mul, 1.0),

@@ -1,0 +1,4 @@
+#![no_main]
+//! The target `kir`: see `tests/src/fuzz.rs`.
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| maquette_fuzz::fuzz::kir(bytes));
