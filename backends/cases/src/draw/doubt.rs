@@ -2,8 +2,8 @@
 //! graph is taken apart into single operations, every result of which is moved by a few roundings, and what becomes of the
 //! outputs is what rounding may do. Where a value is exact nothing moves.
 
-use ir::graph::eval;
 use ir::graph::op::{Op, ReduceKind, ResizeMode, ScatterKind, WindowKind};
+use ir::graph::{eval, infer};
 use ir::scalar::{Arg, Body, Class, Literal, ScalarOp};
 use ir::{Dtype, Graph, NodeId, Tensor, dim};
 
@@ -67,13 +67,12 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
     let op = graph.op(id);
     let own = |exact: bool, epilogue: &Body| {
         let extra = op.own_operands();
-        let first = dtypes[0];
+        let first = infer::own_type(op, &dtypes).expect("an operator with an epilogue has a type of its own");
         let params: Vec<Dtype> = std::iter::once(first).chain(dtypes[extra..].iter().copied()).collect();
         let given: Vec<bool> = std::iter::once(exact).chain(exacts[extra..].iter().copied()).collect();
         match epilogue.is_identity() {
             true => exact,
-            // the operator's own type may be another than its operand's: then nothing is claimed
-            false => epilogue.types(&params).is_ok() && body_is_exact(epilogue, &params, &given),
+            false => body_is_exact(epilogue, &params, &given),
         }
     };
     let float = dtypes.first().is_some_and(|d| d.is_float());
@@ -90,7 +89,7 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
         }
         Op::Cumulate { .. } => !float,
         Op::Scatter { kind } => all && (!float || !matches!(kind, ScatterKind::Sum | ScatterKind::Prod)),
-        Op::Softmax { .. } | Op::Norm { .. } => false,
+        Op::Softmax { .. } | Op::Norm { .. } | Op::Attention { .. } => false,
         Op::Resize { mode, .. } => all && *mode != ResizeMode::Linear && !matches!(mode, ResizeMode::Cubic50 | ResizeMode::Cubic75),
     }
 }

@@ -14,9 +14,10 @@ pub fn step(d: &mut Drawing) -> Option<NodeId> {
         map, map, map, map, transpose, transpose, reshape, slice, pad, concat, expand, gather, dot, dot, conv, conv, window, reduce, along,
         scatter,
     ];
-    match d.dice.below(FAMILIES.len() + 2) {
+    match d.dice.below(FAMILIES.len() + 3) {
         20 => softmax(d, x),
         21 => resize(d, x),
+        22 => attention(d),
         n => FAMILIES[n](d, x),
     }
 }
@@ -72,6 +73,7 @@ fn with_epilogue(d: &mut Drawing, mut op: Op, mut operands: Vec<NodeId>) -> Opti
     let types: Vec<&ir::Type> = operands.iter().map(|&o| d.graph.ty(o)).collect();
     let ty = ir::graph::infer::infer(&op, &types).ok()?;
     let shape = ty.fixed().expect("nothing here is symbolic");
+    // without an epilogue the result has the operator's own type
     let (body, more) = epilogue(d, ty.dtype, !ty.dtype.is_float(), &shape);
     *op.epilogue_mut().expect("it has an epilogue") = body;
     operands.extend(more);
@@ -230,6 +232,14 @@ fn sums(dtype: Dtype) -> bool {
     dtype != Dtype::Bool && !(dtype.is_float() && dtype.bytes() == 1)
 }
 
+/// A type of a second factor.
+fn partner(d: &mut Drawing, first: Dtype) -> Dtype {
+    match first {
+        Dtype::I8 | Dtype::U8 => d.dice.of(&[Dtype::I8, Dtype::U8]),
+        other => other,
+    }
+}
+
 fn dot(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
     let (shape, dtype) = (d.sizes(x), d.dtype(x));
     let rank = shape.len();
@@ -249,7 +259,7 @@ fn dot(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
             let n = d.dice.of(&[1, 3, 8, 17, 33]);
             let mut own = if d.dice.one_in(3) { narrower(d, &shape[..rank - 2]) } else { Vec::new() };
             own.extend(if trans_b { [n, k] } else { [k, n] });
-            d.constant(dtype, &own)
+            d.constant(second, &own)
         }
     };
     with_epilogue(d, Op::Dot { trans_a, trans_b, epilogue: Body::identity() }, vec![x, w])
@@ -269,8 +279,10 @@ fn conv(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
     let kernel: Vec<usize> = (0..n).map(|_| d.dice.of(&[1, 2, 3, 3])).collect();
     let m = group * d.dice.of(&[1, 1, 2, 4]);
     let own: Vec<usize> = kernel.iter().copied().chain([c / group, m]).collect();
-    let there = d.value(|d, v| d.dtype(v) == dtype && d.sizes(v) == own);
-    let w = there.unwrap_or_else(|| d.constant(dtype, &own));
+    let other = partner(d, dtype);
+    let there = d.value(|d, v| d.dtype(v) == other && d.sizes(v) == own);
+    let w = there.unwrap_or_else(|| d.constant(other, &own));
+    let fill = if dtype.is_float() { 0.0 } else { d.dice.of(&[0.0, 0.0, 3.0, 1.0]) };
     let mut each = |of: &[i64]| -> Vec<i64> { (0..n).map(|_| d.dice.of(of)).collect() };
     let (low, high) = (each(&[0, 1, 1, 2, -1]), each(&[0, 1, 1, 0, -1]));
     let mut sizes = |of: &[i64]| -> Vec<usize> { each(of).into_iter().map(|v| v as usize).collect() };
@@ -281,6 +293,7 @@ fn conv(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
         low,
         high,
         group,
+        fill: Literal::number(dtype, fill),
         epilogue: Body::identity(),
     };
     with_epilogue(d, op, vec![x, w])
@@ -355,6 +368,35 @@ fn softmax(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
     let axes = if axis > 0 && d.dice.one_in(2) { vec![axis - 1, axis] } else { vec![axis] };
     let op = Op::Norm { axes, epsilon: Real(0.5), center: d.dice.one_in(2), epilogue: Body::identity() };
     with_epilogue(d, op, vec![x])
+}
+
+fn attention(d: &mut Drawing) -> Option<NodeId> {
+    let fits = |d: &Drawing, v: NodeId| d.dtype(v) == Dtype::F32 && d.sizes(v).len() >= 2 && !d.sizes(v).contains(&0);
+    let q = d.value(fits)?;
+    let shape = d.sizes(q);
+    let (lead, width) = (&shape[..shape.len() - 2], shape[shape.len() - 1]);
+    let keys = d.dice.of(&[1, 3, 9, 17]);
+    let mut given = |d: &mut Drawing, last: usize| {
+        let own = [lead, &[keys, last]].concat();
+        match d.value(|d, v| d.dtype(v) == Dtype::F32 && d.sizes(v) == own) {
+            Some(value) => value,
+            None => d.constant(Dtype::F32, &own),
+        }
+    };
+    let k = given(d, width);
+    let e = d.dice.of(&[1, 4, 8, 11]);
+    let v = given(d, e);
+    let mut operands = vec![q, k, v];
+    let mut text = "{ mul(a, 0.25) }";
+    if d.dice.one_in(3) {
+        let scores = [lead, &[shape[shape.len() - 2], keys]].concat();
+        let narrow = narrower(d, &scores);
+        operands.push(d.constant(Dtype::F32, &narrow));
+        text = "{ t0 = mul(a, 0.25); add(t0, b) }";
+    }
+    let causal = d.dice.one_in(3).then(|| dim::Dim::from(d.dice.below(4) as i64));
+    let prologue = ir::scalar::body(text).expect("it is right");
+    d.add(Op::Attention { causal, guarded: d.dice.one_in(2), prologue }, &operands)
 }
 
 fn resize(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
