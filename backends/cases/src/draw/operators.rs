@@ -249,9 +249,10 @@ fn dot(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
     let (trans_a, trans_b) = (d.dice.one_in(4), d.dice.one_in(2));
     let k = if trans_a { shape[rank - 2] } else { shape[rank - 1] };
     let at = if trans_b { 1 } else { 2 };
+    let second = partner(d, dtype);
     let there = d.value(|d, v| {
         let other = d.sizes(v);
-        d.dtype(v) == dtype && other.len() >= 2 && other[other.len() - at] == k && broadcasts(&other[..other.len() - 2], &shape[..rank - 2])
+        d.dtype(v) == second && other.len() >= 2 && other[other.len() - at] == k && broadcasts(&other[..other.len() - 2], &shape[..rank - 2])
     });
     let w = match there {
         Some(value) if d.dice.one_in(3) => value,
@@ -376,7 +377,7 @@ fn attention(d: &mut Drawing) -> Option<NodeId> {
     let shape = d.sizes(q);
     let (lead, width) = (&shape[..shape.len() - 2], shape[shape.len() - 1]);
     let keys = d.dice.of(&[1, 3, 9, 17]);
-    let mut given = |d: &mut Drawing, last: usize| {
+    let given = |d: &mut Drawing, last: usize| {
         let own = [lead, &[keys, last]].concat();
         match d.value(|d, v| d.dtype(v) == Dtype::F32 && d.sizes(v) == own) {
             Some(value) => value,
@@ -396,7 +397,8 @@ fn attention(d: &mut Drawing) -> Option<NodeId> {
     }
     let causal = d.dice.one_in(3).then(|| dim::Dim::from(d.dice.below(4) as i64));
     let prologue = ir::scalar::body(text).expect("it is right");
-    d.add(Op::Attention { causal, guarded: d.dice.one_in(2), prologue }, &operands)
+    let guarded = d.dice.one_in(2);
+    d.add(Op::Attention { causal, guarded, prologue }, &operands)
 }
 
 fn resize(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
