@@ -105,7 +105,7 @@ pub fn machine(graph: &Graph, inputs: &[Tensor], place: &Place) -> Option<String
         Err(error) => return Some(error.to_string()),
     };
     let (level, program) = built.programs.last()?;
-    let facts = level.facts.expect("it was compiled for it");
+    let facts = level.facts;
     let wanted = match program::run(program, facts, inputs) {
         Ok(wanted) => wanted,
         Err(status) => return Some(format!("the interpreter of programs ends with status {status}")),
