@@ -2,11 +2,11 @@
 //! Axes that all operands walk alike become one, operands that walk together share a pointer, constants are laid
 //! out side by side when the kernel is called. What is computed inside a nest, it does not know.
 
-use crate::body::{Param, Pressure, is_vector};
+use crate::body::{Param, Pressure, is_vector, narrow};
 use crate::build::{BufferId, Builder, Home, Pointer};
 use crate::place::{Place, dense_strides};
 use crate::tasks::{self, Cut};
-use crate::tile::{Pool, Writer, arg, at, kernel};
+use crate::tile::{self, Pool, Writer, arg, at, kernel};
 use crate::{Source, Where, math};
 use ir::Dtype;
 use ir::kernel::tile::{At, P, Stmt, V};
@@ -29,12 +29,13 @@ enum Origin {
     Scratch(u64),
 }
 
-/// An operand in memory: four bytes an element.
+/// An operand in memory.
 #[derive(Clone, Debug)]
 pub struct Stream {
     name: &'static str,
     origin: Origin,
     access: Access,
+    dtype: Dtype,
     /// Bytes from one element to the next along each axis.
     steps: Vec<i64>,
     /// Bytes touched around the first element, where that is not what the axes say.
@@ -56,26 +57,23 @@ impl Stream {
                 (Origin::Memory { buffer: place.buffer, offset }, place.expand(&source.shape, shape).strides)
             }
         };
-        Stream { name, origin, access: Access::Read, steps: strides.iter().map(|s| s * 4).collect(), reach: None, beyond: (0, 0) }
+        let dtype = source.dtype;
+        let steps = strides.iter().map(|s| s * dtype.bytes() as i64).collect();
+        Stream { name, origin, access: Access::Read, dtype, steps, reach: None, beyond: (0, 0) }
     }
 
     /// The result; read again by some.
-    pub fn write(name: &'static str, place: &Place) -> Stream {
-        let origin = Origin::Memory { buffer: place.buffer, offset: place.offset * 4 };
-        Stream {
-            name,
-            origin,
-            access: Access::ReadWrite,
-            steps: place.strides.iter().map(|s| s * 4).collect(),
-            reach: None,
-            beyond: (0, 0),
-        }
+    pub fn write(name: &'static str, place: &Place, dtype: Dtype) -> Stream {
+        let origin = Origin::Memory { buffer: place.buffer, offset: place.byte_offset(dtype) };
+        let steps = place.strides.iter().map(|s| s * dtype.bytes() as i64).collect();
+        Stream { name, origin, access: Access::ReadWrite, dtype, steps, reach: None, beyond: (0, 0) }
     }
 
     /// A constant that stays where it is.
     pub fn still(name: &'static str, tensor: Tensor, rank: usize) -> Stream {
-        let reach = Some((0, tensor.elements() as i64 * 4));
-        Stream { name, origin: Origin::Constant(tensor), access: Access::Read, steps: vec![0; rank], reach, beyond: (0, 0) }
+        let dtype = tensor.dtype();
+        let reach = Some((0, (tensor.elements() * dtype.bytes()) as i64));
+        Stream { name, origin: Origin::Constant(tensor), access: Access::Read, dtype, steps: vec![0; rank], reach, beyond: (0, 0) }
     }
 
     /// The same elements for every index of the axes that `drop` names.
@@ -104,6 +102,11 @@ impl Stream {
         self
     }
 
+    /// Bytes of an element.
+    fn width(&self) -> i64 {
+        self.dtype.bytes() as i64
+    }
+
     fn buffer(&self) -> Option<BufferId> {
         match self.origin {
             Origin::Memory { buffer, .. } => Some(buffer),
@@ -114,7 +117,7 @@ impl Stream {
     /// Bytes touched around the first element.
     fn range(&self, counts: &[usize]) -> (i64, i64) {
         self.reach.unwrap_or_else(|| {
-            self.steps.iter().zip(counts).fold((self.beyond.0, self.beyond.1 + 4), |(low, high), (&step, &count)| {
+            self.steps.iter().zip(counts).fold((self.beyond.0, self.beyond.1 + self.width()), |(low, high), (&step, &count)| {
                 let end = (count as i64 - 1) * step;
                 (low + end.min(0), high + end.max(0))
             })
@@ -169,7 +172,7 @@ impl Nest {
         if axes.is_empty() {
             nest.counts.push(1);
             nest.along.push(false);
-            nest.streams.iter_mut().for_each(|s| s.steps.push(4));
+            nest.streams.iter_mut().for_each(|s| s.steps.push(s.width()));
         }
         nest.assign();
         nest
@@ -213,7 +216,7 @@ impl Nest {
     /// Bytes of the constants behind a pointer so far, up to the next cache line.
     fn constant_bytes(&self, line: usize) -> i64 {
         let bytes = |s: &Stream| match &s.origin {
-            Origin::Constant(tensor) => (tensor.elements() as i64 * 4 + 63) / 64 * 64,
+            Origin::Constant(tensor) => (tensor.elements() as i64 * s.width() + 63) / 64 * 64,
             Origin::Memory { .. } | Origin::Scratch(_) => 0,
         };
         self.streams.iter().zip(&self.lines).filter(|(_, l)| l.0 == line).map(|(s, _)| bytes(s)).sum()
@@ -243,7 +246,7 @@ impl Nest {
         let goes_on = |s: &Stream| s.steps[rows] == s.steps[lane] * columns as i64;
         let repeats = |s: &Stream| {
             let still = s.steps[..lane].iter().all(|&step| step == 0);
-            still && s.steps[lane] == 4 && matches!(&s.origin, Origin::Constant(t) if t.elements() == columns)
+            still && s.steps[lane] == s.width() && matches!(&s.origin, Origin::Constant(t) if t.elements() == columns)
         };
         if !worth || !self.streams.iter().all(|s| goes_on(s) || repeats(s)) {
             return self;
@@ -271,6 +274,7 @@ impl Nest {
             name: "strip",
             origin,
             access: Access::ReadWrite,
+            dtype: Dtype::F32,
             steps,
             reach: Some((0, bytes as i64)),
             beyond: (0, 0),
@@ -283,9 +287,14 @@ impl Nest {
     pub fn fits(&self, facts: &Facts) -> bool {
         let lane = self.lane();
         let near = |s: &Stream| s.steps.iter().all(|step| step.abs() < 1 << 26) && s.steps[lane].abs() < 1 << 22;
+        // there is no gathering of narrow elements
+        let in_line = |s: &Stream| s.width() == 4 || [0, s.width()].contains(&s.steps[lane]);
         let side_by_side = self.lines.iter().all(|&(_, base)| base.abs() < 1 << 29);
         let registers = self.leaders.len() + self.counts.len() + 2;
-        self.leaders.len() <= MOST_POINTERS && registers <= facts.generals as usize && side_by_side && self.streams.iter().all(near)
+        self.leaders.len() <= MOST_POINTERS
+            && registers <= facts.generals as usize
+            && side_by_side
+            && self.streams.iter().all(|s| near(s) && in_line(s))
     }
 
     /// The innermost axis.
@@ -312,9 +321,12 @@ impl Nest {
     /// As a parameter of a body: a vector along the innermost axis, or one element for all lanes.
     pub fn param(&self, stream: StreamId, moves: Moves, lanes: u8, pool: &mut Pool, w: &mut Writer) -> Result<Param, Pressure> {
         let at = self.at(stream, moves);
-        match self.step(stream, self.lane()) {
-            4 => Ok(Param::Memory(at)),
-            0 => Ok(Param::Splat(at)),
+        let kind = tile::narrow(self.streams[stream].dtype);
+        match (self.step(stream, self.lane()), kind) {
+            (0, Some(kind)) => Ok(Param::NarrowSplat(at, kind)),
+            (_, Some(kind)) => Ok(Param::Narrow(at, kind)),
+            (4, None) => Ok(Param::Memory(at)),
+            (0, None) => Ok(Param::Splat(at)),
             _ => {
                 let to = pool.take().ok_or(Pressure)?;
                 self.load(w, to, stream, moves, lanes);
@@ -325,15 +337,16 @@ impl Nest {
 
     /// Whether elements along the innermost axis are neighbours.
     pub fn contiguous(&self, stream: StreamId) -> bool {
-        self.step(stream, self.lane()) == 4
+        self.step(stream, self.lane()) == self.streams[stream].width()
     }
 
     /// Loads a vector along the innermost axis.
     pub fn load(&self, w: &mut Writer, to: V, stream: StreamId, moves: Moves, lanes: u8) {
         let at = self.at(stream, moves);
+        let dtype = self.streams[stream].dtype;
         w.push(match self.step(stream, self.lane()) {
-            4 => Stmt::Load { to, at, lanes },
-            0 => Stmt::Splat { to, at },
+            0 => tile::splat(to, at, dtype),
+            _ if self.contiguous(stream) => tile::load(to, at, lanes, dtype),
             stride => Stmt::Gather { to, at, stride: stride as i32, lanes },
         });
     }
@@ -341,16 +354,17 @@ impl Nest {
     /// Stores a vector along the innermost axis; where the stream does not move along it, one element.
     pub fn store(&self, w: &mut Writer, from: V, stream: StreamId, moves: Moves, lanes: u8) {
         let at = self.at(stream, moves);
+        let dtype = self.streams[stream].dtype;
         w.push(match self.step(stream, self.lane()) {
-            4 => Stmt::Store { from, at, lanes },
-            0 => Stmt::Store { from, at, lanes: 1 },
+            0 => tile::store(from, at, 1, dtype),
+            _ if self.contiguous(stream) => tile::store(from, at, lanes, dtype),
             stride => Stmt::Scatter { from, at, stride: stride as i32, lanes },
         });
     }
 
     /// Whether [`Nest::param`] takes a register for it.
     pub fn gathers(&self, stream: StreamId) -> bool {
-        !matches!(self.step(stream, self.lane()), 0 | 4)
+        self.step(stream, self.lane()) != 0 && !self.contiguous(stream)
     }
 
     /// Moves every pointer.
@@ -475,8 +489,9 @@ fn back(moves: Moves) -> Vec<(usize, i64)> {
 
 /// A body with its operands in memory.
 pub struct Bound {
-    /// Expanded to primitive terms. Its own parameters come first, then one for each of `streams`.
+    /// Expanded to primitive terms over lanes. Its own parameters come first, then one for each of `streams`.
     pub body: Body,
+    /// What its parameters are in lanes.
     pub types: Vec<Dtype>,
     pub streams: Vec<Stream>,
 }
@@ -487,12 +502,11 @@ pub fn bind(own: &[Dtype], operands: &[Source], body: &Body, shape: &[usize], fa
     let mut out = Body { params: own.len() as u8, terms: Vec::new(), result: scalar::Arg::Param(0) };
     let mut binding: Vec<scalar::Arg> = (0..own.len()).map(|i| scalar::Arg::Param(i as u8)).collect();
     let mut types = own.to_vec();
+    let mut bounds = vec![None; own.len()];
     let mut streams: Vec<Stream> = Vec::new();
     let mut known: Vec<(Place, Dtype, scalar::Arg)> = Vec::new();
     for operand in operands {
-        if !matches!(operand.dtype, Dtype::F32 | Dtype::I32) {
-            return None;
-        }
+        narrow::lane(operand.dtype)?;
         if let Some(tensor) = operand.constant()
             && (tensor.is_splat() || tensor.elements() == 1)
         {
@@ -512,9 +526,23 @@ pub fn bind(own: &[Dtype], operands: &[Source], body: &Body, shape: &[usize], fa
         streams.push(Stream::read("x", operand, shape));
         binding.push(scalar::Arg::Param(out.params));
         types.push(operand.dtype);
+        bounds.push(operand.constant().and_then(known_bounds));
         out.params += 1;
     }
     out.result = out.inline(body, &binding);
-    let body = math::expand(&out.without_dead(), &types, facts.fused);
+    let body = narrow::widen(&math::expand(&out.without_dead(), &types, facts.fused), &types, &bounds)?;
+    let types: Vec<Dtype> = types.into_iter().map(narrow::lane).collect::<Option<_>>()?;
     is_vector(&body, &types).then_some(Bound { body, types, streams })
+}
+
+/// The smallest and the largest element of a constant that is not too large to look through, if all are finite floats.
+pub fn known_bounds(tensor: &Tensor) -> Option<[f32; 2]> {
+    const MOST: usize = 1 << 16;
+    if tensor.dtype() != Dtype::F32 || tensor.elements() > MOST {
+        return None;
+    }
+    let values = tensor.to_f32s();
+    let all = values.iter().all(|v| v.is_finite());
+    let extreme = |pick: fn(f32, f32) -> f32| values.iter().copied().reduce(pick);
+    all.then_some([extreme(f32::min)?, extreme(f32::max)?])
 }

@@ -28,7 +28,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let along: Vec<bool> = (0..x.shape.len()).map(|i| axes.contains(&i)).collect();
     let Some(bound) = nest::bind(&[Dtype::F32], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
     let extras = bound.streams.len();
-    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place)];
+    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place, job.dtype)];
     streams.extend(bound.streams);
     let first = Nest::new(&x.shape, &along, streams.clone());
     let (lane, lanes) = (first.lane(), facts.lanes());

@@ -3,7 +3,7 @@
 //! make one turn. A body too wide for the registers goes through a strip of scratch ([`crate::pieces`]), one with too
 //! many operands for a kernel's pointers becomes two maps.
 
-use crate::body::Pressure;
+use crate::body::{Pressure, narrow};
 use crate::build::{Builder, Home};
 use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{self, Constants, Pieces, around};
@@ -20,7 +20,7 @@ const TURN: usize = 24;
 
 const OUT: StreamId = 0;
 
-/// Emits the map of `job`, if it is one for vectors: f32 or i32 throughout.
+/// Emits the map of `job`, if it is one for vectors: f32, i32 and narrower integers throughout.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Map { body } = job.op else { return false };
     one(job, body, builder) || two(job, body, builder)
@@ -28,12 +28,12 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
 
 /// As one kernel.
 fn one(job: &Job, body: &Body, builder: &mut Builder) -> bool {
-    if !matches!(job.dtype, Dtype::F32 | Dtype::I32) || job.shape.contains(&0) {
+    if narrow::lane(job.dtype).is_none() || job.shape.contains(&0) {
         return false;
     }
     let facts = builder.facts;
     let Some(bound) = nest::bind(&[], &job.operands, body, &job.shape, facts) else { return false };
-    let mut streams = vec![Stream::write("y", &job.place)];
+    let mut streams = vec![Stream::write("y", &job.place, job.dtype)];
     let operands = bound.streams.len();
     streams.extend(bound.streams);
     let mut nest = Nest::new(&job.shape, &vec![false; job.shape.len()], streams).with_long_rows(facts.lanes());

@@ -49,7 +49,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         ReduceKind::Min => (Binary::Min, f32::INFINITY),
     };
     let extras = bound.streams.len();
-    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place).without(&along)];
+    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place, job.dtype).without(&along)];
     streams.extend(bound.streams.into_iter().map(|s| s.without(&along)));
     // it goes last: it is wanted only where the walk is across and has a tail
     let lanes = facts.lanes();

@@ -92,7 +92,7 @@ fn enlarge(job: &Job, factors: &[usize], builder: &mut Builder) -> bool {
         offsets = offsets.iter().flat_map(|o| (0..factor as i64).map(move |i| o + i * stride * 4)).collect();
     }
     let (low, high) = offsets.iter().fold((0, 0), |(low, high), &o| (low.min(o), high.max(o)));
-    let to = Stream::write("y", &first).stretched(low, high);
+    let to = Stream::write("y", &first, job.dtype).stretched(low, high);
     let nest = Nest::new(&x.shape, &vec![false; x.shape.len()], vec![Stream::read("x", x, &x.shape), to]);
     if !contiguous(&nest) || !nest.fits(builder.facts) || high - low >= 1 << 30 {
         return false;
@@ -209,7 +209,7 @@ fn along(facts: &Facts, taps: &Taps, from: &Place, shape: &[usize], to: &Place, 
     let end = (shape[taps.axis] as i64 - 1) * stride;
     let source = Source { shape: shape.to_vec(), dtype: Dtype::F32, at: Where::Place(from.clone()) };
     let x = Stream::read("x", &source, shape).without(&axis).stretched(end.min(0), end.max(0));
-    let nest = Nest::new(next, &axis, vec![x, Stream::write("y", to)]);
+    let nest = Nest::new(next, &axis, vec![x, Stream::write("y", to, Dtype::F32)]);
     let here = nest.along.iter().position(|&a| a)?;
     if here == nest.lane() || !contiguous(&nest) || !nest.fits(facts) || end.abs() >= 1 << 30 {
         return None;

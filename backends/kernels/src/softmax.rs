@@ -38,7 +38,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         return false;
     }
     let along: Vec<bool> = (0..x.shape.len()).map(|i| i == *axis).collect();
-    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place)];
+    let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place, job.dtype)];
     let lanes = facts.lanes();
     let nested = |streams: Vec<Stream>| Nest::new(&x.shape, &along, streams).with_short_rows_across(SHORT, lanes);
     let first = nested(streams.clone());

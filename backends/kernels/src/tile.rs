@@ -1,6 +1,7 @@
 //! Writing tile kernels: a cursor over nested statements with registers handed out and taken back.
 
-use ir::kernel::tile::{At, Binary, Operand, P, Stmt, TileKernel, V};
+use ir::Dtype;
+use ir::kernel::tile::{At, Binary, Narrow, Operand, P, Stmt, TileKernel, V};
 use ir::kernel::{Access, Arg, Facts, Kernel, KernelBody};
 
 /// Free vector registers.
@@ -65,6 +66,32 @@ impl Writer {
     pub fn binary(&mut self, op: Binary, to: V, a: V, b: Operand) {
         self.push(Stmt::Binary { op, to, a, b });
     }
+}
+
+/// How elements of a type lie in memory, where they are narrower than a lane.
+pub fn narrow(dtype: Dtype) -> Option<Narrow> {
+    match dtype {
+        Dtype::U8 | Dtype::Bool => Some(Narrow::U8),
+        Dtype::I8 => Some(Narrow::I8),
+        Dtype::U16 => Some(Narrow::U16),
+        Dtype::I16 => Some(Narrow::I16),
+        _ => None,
+    }
+}
+
+/// Loads elements of `dtype` that stand side by side, each into its lane.
+pub fn load(to: V, at: At, lanes: u8, dtype: Dtype) -> Stmt {
+    narrow(dtype).map_or(Stmt::Load { to, at, lanes }, |kind| Stmt::LoadNarrow { to, at, lanes, kind })
+}
+
+/// Loads one element of `dtype` into all lanes.
+pub fn splat(to: V, at: At, dtype: Dtype) -> Stmt {
+    narrow(dtype).map_or(Stmt::Splat { to, at }, |kind| Stmt::SplatNarrow { to, at, kind })
+}
+
+/// Stores lanes as elements of `dtype` side by side: for a narrow one, integers that fit it.
+pub fn store(from: V, at: At, lanes: u8, dtype: Dtype) -> Stmt {
+    narrow(dtype).map_or(Stmt::Store { from, at, lanes }, |kind| Stmt::StoreNarrow { from, at, lanes, kind })
 }
 
 /// Whether a displacement of so many bytes, and a few vectors more, fits an address.

@@ -105,7 +105,7 @@ struct Pooling<'a> {
 
 impl Pooling<'_> {
     fn possible(&self, place: &Place, shape: &[usize], builder: &Builder) -> bool {
-        let still = Stream::write("x", place).moving(vec![1; 4], (0, 4));
+        let still = Stream::write("x", place, Dtype::F32).moving(vec![1; 4], (0, 4));
         self.plan(still, place, shape, builder.facts).is_some()
     }
 
@@ -113,7 +113,7 @@ impl Pooling<'_> {
     fn plan(&self, x: Stream, place: &Place, shape: &[usize], facts: &Facts) -> Option<(Nest, Pieces, usize, Option<StreamId>)> {
         let bound = nest::bind(&[Dtype::F32], self.operands, self.epilogue, self.shape, facts)?;
         let extras = bound.streams.len();
-        let mut streams = vec![x, Stream::write("y", place)];
+        let mut streams = vec![x, Stream::write("y", place, Dtype::F32)];
         streams.extend(bound.streams.into_iter().map(|s| if self.shape.len() == 3 { s.with_axis(1) } else { s }));
         let mut nest = Nest::plain(shape, streams);
         let mut pool = Pool::new(facts);
@@ -139,7 +139,7 @@ impl Pooling<'_> {
             return false;
         }
         let reach = (0..4).map(end).fold((0, 4), |(low, high), end| (low + end.min(0), high + end.max(0)));
-        let image = Stream::write("x", from).read_only().moving(steps, reach);
+        let image = Stream::write("x", from, Dtype::F32).read_only().moving(steps, reach);
         let Some((nest, after, extras, strip)) = self.plan(image, place, shape, facts) else { return false };
         let plan = Plan {
             nest: &nest,

@@ -1,13 +1,14 @@
 //! Bodies as vector statements: registers by last use, constants as operands, loads where they are first
 //! needed. The body has been expanded to primitive terms by [`crate::math`]; all lanes are 32 bits wide.
 
+pub mod narrow;
 mod run;
 mod terms;
 
 use crate::tile::{Pool, Writer};
 use ir::Dtype;
 use ir::kernel::facts::Facts;
-use ir::kernel::tile::{At, V};
+use ir::kernel::tile::{At, Narrow, V};
 use ir::scalar::{Arg, Body, ScalarOp};
 use run::{Run, Slot, last_uses};
 
@@ -20,6 +21,10 @@ pub enum Param {
     Memory(At),
     /// One element in memory, in all lanes.
     Splat(At),
+    /// The first `lanes` narrow elements in memory, each in its lane.
+    Narrow(At, Narrow),
+    /// One narrow element in memory, in all lanes.
+    NarrowSplat(At, Narrow),
 }
 
 /// There were not enough registers. What was written is to be thrown away.

@@ -135,6 +135,18 @@ impl Run<'_, '_, '_> {
                 self.set_slot(arg, Slot::Register(to));
                 Ok(to)
             }
+            Slot::Param(Param::Narrow(at, kind)) => {
+                let to = self.take(pool)?;
+                w.push(Stmt::LoadNarrow { to, at, lanes: self.lanes, kind });
+                self.set_slot(arg, Slot::Register(to));
+                Ok(to)
+            }
+            Slot::Param(Param::NarrowSplat(at, kind)) => {
+                let to = self.take(pool)?;
+                w.push(Stmt::SplatNarrow { to, at, kind });
+                self.set_slot(arg, Slot::Register(to));
+                Ok(to)
+            }
             Slot::Bits(bits) => {
                 let kept = self.emitter.cache.iter().find(|(b, _)| *b == bits).map(|(_, v)| *v);
                 let to = match kept {

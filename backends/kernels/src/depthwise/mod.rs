@@ -124,7 +124,7 @@ impl<'a> Plan<'a> {
                 }
             })
             .collect();
-        let (start, body) = dot::start_from_bias(epilogue, extras);
+        let (start, body) = dot::start_from_bias(Dtype::F32, epilogue, extras);
         // weights stay in registers when at least eight sums, an element and an epilogue's temporaries still fit
         let resident = kernel.0 * kernel.1 + 8 + 5 <= facts.vectors as usize;
         let shares = !facts.menu.memory_operand || facts.unroll == 1;

@@ -159,7 +159,7 @@ fn plan<'a>(product: &'a Product, facts: &'a Facts, packing: &Facts) -> Emit<'a>
             }
         })
         .collect();
-    let (start, body) = start_from_bias(&product.epilogue, &product.extras);
+    let (start, body) = start_from_bias(Dtype::F32, &product.epilogue, &product.extras);
     Emit {
         product,
         facts,

@@ -24,7 +24,7 @@ use crate::place::{Place, dense_strides};
 use crate::{Job, Source, Where};
 pub use emit::emit;
 pub use epilogue::is_long;
-pub use extras::{Extra, extra_steps, extras, start_from_bias};
+pub use extras::{Extra, extra_steps, extras, extras_of, start_from_bias};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::scalar::Body;

@@ -83,6 +83,19 @@ pub fn numbers(seed: u64, shape: &[usize], size: f32) -> Tensor {
     Tensor::f32s(shape, &values)
 }
 
+/// Seeded integers of `dtype`, all of its values.
+pub fn integers(seed: u64, dtype: Dtype, shape: &[usize]) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let bytes: Vec<u8> = (0..shape.iter().product::<usize>() * dtype.bytes())
+        .map(|_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let byte = (state >> 56) as u8;
+            if dtype == Dtype::Bool { byte & 1 } else { byte }
+        })
+        .collect();
+    Tensor::dense(dtype, shape, bytes)
+}
+
 pub struct Model {
     graph: Graph,
     feeds: Vec<Tensor>,
@@ -104,13 +117,17 @@ impl Model {
     }
 
     pub fn feed(&mut self, values: Tensor) -> NodeId {
-        let op = Op::Input { name: format!("x{}", self.feeds.len()), ty: Type::of(Dtype::F32, values.shape()) };
+        let op = Op::Input { name: format!("x{}", self.feeds.len()), ty: Type::of(values.dtype(), values.shape()) };
         self.feeds.push(values);
         self.graph.add(op, &[], &[]).expect("an input")
     }
 
     pub fn constant(&mut self, seed: u64, shape: &[usize]) -> NodeId {
         self.graph.constant(numbers(seed, shape, self.size), &[])
+    }
+
+    pub fn fixed(&mut self, values: Tensor) -> NodeId {
+        self.graph.constant(values, &[])
     }
 
     pub fn add(&mut self, op: Op, operands: &[NodeId]) -> NodeId {
@@ -166,6 +183,12 @@ impl Model {
     }
 
     fn compare(&self, got: &Tensor, want: &Tensor, machine: &str) {
+        if want.dtype() != Dtype::F32 {
+            for (i, (g, w)) in got.to_i64s().iter().zip(want.to_i64s()).enumerate() {
+                assert!(*g == w, "element {i} of {:?}: {g}, not {w}, on the machine `{machine}`", want.shape());
+            }
+            return;
+        }
         let finite = want.to_f32s().into_iter().filter(|v| v.is_finite());
         let largest = finite.fold(1e-6f32, |a, b| a.max(b.abs()));
         for (i, (g, w)) in got.to_f32s().iter().zip(want.to_f32s()).enumerate() {

@@ -1,0 +1,136 @@
+//! Tensors of 8 and 16 bits through vector kernels on made-up machines: the kernel oracle against the graph oracle, equal to the
+//! last bit, every kernel verified, and every one of them a vector kernel.
+
+mod common;
+
+use common::{Model, integers};
+use ir::graph::op::Op;
+use ir::scalar::body;
+use ir::{Dtype, NodeId, Tensor};
+
+fn model() -> Model {
+    Model::new(300.0, 0.0)
+}
+
+fn map(text: &str) -> Op {
+    Op::Map { body: body(text).unwrap_or_else(|e| panic!("{e}: {text}")) }
+}
+
+const SHAPES: [[usize; 3]; 6] = [[1, 1, 1], [2, 3, 1], [4, 5, 7], [2, 9, 35], [1, 1, 300], [3, 1, 64]];
+
+/// One map over operands of these types, of every shape.
+fn check(types: &[Dtype], text: &str) {
+    for shape in SHAPES {
+        let mut m = model();
+        let operands: Vec<NodeId> = types
+            .iter()
+            .enumerate()
+            .map(|(i, &dtype)| if dtype == Dtype::F32 { m.input(&shape) } else { m.feed(integers(i as u64 + 1, dtype, &shape)) })
+            .collect();
+        let y = m.add(map(text), &operands);
+        m.check(&[y]);
+    }
+}
+
+#[test]
+fn quantization() {
+    use Dtype::*;
+    for (name, low, high) in [("u8", 0, 255), ("i8", -128, 127), ("u16", 0, 65535), ("i16", -32768, 32767)] {
+        // true division, clamped before it is rounded, then the zero point
+        let zero = if low < 0 { -3 } else { 7 };
+        let text = format!(
+            "{{ t0 = div(a, 0.37); t1 = max(t0, {}.0); t2 = min(t1, {}.0); t3 = round(t2); t4 = cast.i32(t3); t5 = add(t4, {zero}:i32); cast.{name}(t5) }}",
+            low - zero,
+            high - zero
+        );
+        check(&[F32], &text);
+        // without bounds of its own, and the point added in floats
+        check(&[F32], &format!("{{ t0 = div(a, 0.37); t1 = round(t0); t2 = add(t1, {zero}.0); cast.{name}(t2) }}"));
+        check(&[F32], &format!("{{ cast.{name}(a) }}"));
+    }
+    check(&[U8], "{ t0 = cast.i32(a); t1 = sub(t0, 128:i32); t2 = cast.f32(t1); mul(t2, 0.03) }");
+    check(&[I8], "{ t0 = cast.f32(a); mul(t0, 0.03) }");
+    check(&[I16, U16], "{ t0 = cast.f32(a); t1 = cast.f32(b); mul(t0, t1) }");
+}
+
+#[test]
+fn arithmetic_between_quantized_tensors() {
+    use Dtype::*;
+    check(
+        &[U8, U8],
+        "{ t0 = cast.f32(a); t1 = cast.f32(b); t2 = mul(t0, 0.75); t3 = mul(t1, 0.25); t4 = add(t2, t3); t5 = max(t4, 0.0); t6 = min(t5, 255.0); t7 = round(t6); cast.u8(t7) }",
+    );
+    check(
+        &[U8, I8],
+        "{ t0 = cast.i32(a); t1 = sub(t0, 100:i32); t2 = cast.i32(b); t3 = mul(t1, t2); t4 = cast.f32(t3); t5 = mul(t4, 0.011); t6 = max(t5, -128.0); t7 = min(t6, 127.0); t8 = round(t7); cast.i8(t8) }",
+    );
+    check(&[I8, I32], "{ t0 = cast.i32(a); t1 = add(t0, b); cast.i8(t1) }");
+}
+
+#[test]
+fn integers_wrap_as_their_type_does() {
+    use Dtype::*;
+    for dtype in [U8, I8, U16, I16] {
+        for text in [
+            "{ add(a, b) }",
+            "{ sub(a, b) }",
+            "{ mul(a, b) }",
+            "{ min(a, b) }",
+            "{ max(a, b) }",
+            "{ bit_and(a, b) }",
+            "{ bit_or(a, b) }",
+            "{ t0 = bit_xor(a, b); bit_not(t0) }",
+            "{ t0 = neg(a); add(t0, b) }",
+            "{ t0 = abs(a); sub(b, t0) }",
+            "{ t0 = le(a, b); select(t0, a, b) }",
+            "{ t0 = add(a, b); t1 = cast.u8(t0); t2 = cast.i8(t1); t3 = cast.i16(t2); cast.u16(t3) }",
+            "{ t0 = cast.i32(a); t1 = cast.i32(b); t2 = mul(t0, t1); t3 = add(t2, 2000000000:i32); t4 = cast.u8(t3); cast.f32(t4) }",
+        ] {
+            check(&[dtype, dtype], text);
+        }
+        let name = dtype.name();
+        check(&[dtype], &format!("{{ shl(a, 3:{name}) }}"));
+        check(&[dtype], &format!("{{ shr(a, 3:{name}) }}"));
+    }
+    check(&[U8], "{ bits.i8(a) }");
+    check(&[I8], "{ t0 = bits.u8(a); add(t0, 128:u8) }");
+}
+
+#[test]
+fn bools_are_bytes() {
+    use Dtype::*;
+    check(&[F32, F32], "{ lt(a, b) }");
+    check(&[U8, U8], "{ t0 = eq(a, b); not(t0) }");
+    check(&[Bool, Bool], "{ t0 = and(a, b); xor(t0, a) }");
+    check(&[Bool, F32, F32], "{ select(a, b, c) }");
+    check(&[Bool], "{ cast.f32(a) }");
+    check(&[F32], "{ cast.bool(a) }");
+    check(&[Bool, Bool], "{ ne(a, b) }");
+    check(&[I8], "{ t0 = cast.bool(a); cast.i32(t0) }");
+}
+
+#[test]
+fn what_is_no_number_becomes_zero() {
+    let values: Vec<f32> = (0..97).map(|i| [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e20, -1e20, -0.0, 254.5, 2.5][i % 8]).collect();
+    for text in ["{ cast.u8(a) }", "{ cast.i8(a) }", "{ cast.i16(a) }", "{ cast.i32(a) }", "{ t0 = round(a); cast.u8(t0) }"] {
+        let mut m = model();
+        let x = m.feed(Tensor::f32s(&[97], &values));
+        let y = m.add(map(text), &[x]);
+        m.check(&[y]);
+    }
+}
+
+#[test]
+fn operands_of_all_widths_broadcast() {
+    use Dtype::*;
+    for shape in [[4, 5, 7], [2, 9, 35], [3, 4, 64], [6, 1, 16]] {
+        for small in [[1, 1, shape[2]], [shape[0], shape[1], 1], [1, 1, 1], [shape[0], 1, shape[2]]] {
+            let mut m = model();
+            let (a, b) = (m.feed(integers(1, U8, &shape)), m.feed(integers(2, I8, &small)));
+            let (c, d) = (m.fixed(integers(3, U8, &small)), m.constant(4, &small));
+            let text = "{ t0 = cast.i32(a); t1 = cast.i32(b); t2 = cast.i32(c); t3 = add(t0, t1); t4 = mul(t3, t2); t5 = cast.f32(t4); t6 = mul(t5, d); t7 = max(t6, -128.0); t8 = min(t7, 127.0); t9 = round(t8); cast.i8(t9) }";
+            let y = m.add(map(text), &[a, b, c, d]);
+            m.check(&[y]);
+        }
+    }
+}
