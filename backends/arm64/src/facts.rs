@@ -21,7 +21,7 @@ pub const ARMV8: Facts = Facts {
     generals: 26,
     fused: true,
     min_max: MinMax::Ieee,
-    menu: Menu { lane_operand: true, ..Menu::PLAIN },
+    menu: Menu { lane_operand: true, widen8: true, long8: true, ..Menu::PLAIN },
     caches: [32 << 10, 256 << 10, 1 << 20],
     accumulators: 16,
     reach: 65520,
@@ -29,7 +29,9 @@ pub const ARMV8: Facts = Facts {
 };
 
 /// With dot products of four bytes: Cortex-A76 of 2018, Apple A13 and M1, Neoverse N1, and later.
-pub const ARMV8_DOTPROD: Facts = Facts { name: "armv8+dotprod", caches: [64 << 10, 512 << 10, 1 << 20], ..ARMV8 };
+pub const ARMV8_DOTPROD: Facts =
+    Facts { name: "armv8+dotprod", menu: Menu { dot4_s8s8: true, ..ARMV8.menu }, caches: [64 << 10, 512 << 10, 1 << 20], ..ARMV8 };
 
 /// With products of 2x8 matrices of bytes as well: Cortex-A510 and X2 of 2021, Apple M2, Neoverse V1, and later.
-pub const ARMV8_I8MM: Facts = Facts { name: "armv8+i8mm", caches: [64 << 10, 1 << 20, 2 << 20], ..ARMV8 };
+pub const ARMV8_I8MM: Facts =
+    Facts { name: "armv8+i8mm", menu: Menu { matrix8: true, ..ARMV8_DOTPROD.menu }, caches: [64 << 10, 1 << 20, 2 << 20], ..ARMV8 };

@@ -91,7 +91,7 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
                 }
             }
             Stmt::Advance { .. } | Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
-            Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {}
+            Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {}
         }
     }
 }

@@ -22,7 +22,7 @@ pub const SIMD128: Facts = Facts {
     generals: 15,
     fused: false,
     min_max: MinMax::SecondOnTie,
-    menu: Menu { memory_operand: true, splat_operand: true, ..Menu::PLAIN },
+    menu: Menu { memory_operand: true, splat_operand: true, pair16: true, widen8: true, ..Menu::PLAIN },
     caches: [32 << 10, 512 << 10, 2 << 20],
     accumulators: 8,
     reach: i32::MAX,

@@ -89,7 +89,7 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
         Stmt::LoadNarrow { .. } | Stmt::StoreNarrow { .. } => {}
         Stmt::Loop { .. } | Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Set { .. } | Stmt::Copy { .. } => {}
         Stmt::Prefetch { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
-        Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {}
+        Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {}
     }
 }
 

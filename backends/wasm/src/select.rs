@@ -117,7 +117,17 @@ impl Select {
     }
 
     fn block(&mut self, body: &[Stmt]) {
-        body.iter().for_each(|stmt| self.stmt(stmt));
+        let mut rest = body;
+        while let [stmt, behind @ ..] = rest {
+            rest = behind;
+            match behind.split_first().and_then(|(next, behind)| Some((long_load(stmt, next)?, behind))) {
+                Some(((to, at, signed), behind)) => {
+                    self.load_long(to, at, signed);
+                    rest = behind;
+                }
+                None => self.stmt(stmt),
+            }
+        }
     }
 
     fn repeat(&mut self, times: u32, body: &[Stmt]) {
@@ -172,7 +182,9 @@ impl Select {
             Stmt::Store { from, at, lanes } => self.store(from, at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => (0..lanes).for_each(|lane| self.store_lane(from, at, stride, lane)),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),
-            Stmt::Dot4 { .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => panic!("{stmt:?} is off the menu of WebAssembly"),
+            Stmt::Dot4 { .. } | Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {
+                panic!("{stmt:?} is off the menu of WebAssembly")
+            }
             Stmt::Horner { acc, x, c } => self.horner(acc, x, c),
             Stmt::Unary { op, to, a } => {
                 self.get(a);
@@ -386,6 +398,17 @@ impl Select {
         }
     }
 
+    /// Eight bytes, each widened to 16 bits.
+    fn load_long(&mut self, to: V, at: At, signed: bool) {
+        let place = memarg(self.address(at, 0), 0);
+        if signed {
+            self.body.ins().v128_load8x8_s(place);
+        } else {
+            self.body.ins().v128_load8x8_u(place);
+        }
+        self.set(to);
+    }
+
     fn gather(&mut self, to: V, at: At, stride: i32, lanes: u8) {
         if lanes == 0 {
             self.body.lanes(0);
@@ -531,6 +554,18 @@ fn widen(mut ins: InstructionSink, kind: Narrow) {
 
 // ------------------------------------------------------------------------------------------------------------- operations
 
+/// Eight bytes that are loaded only to be widened, which is one instruction: to, from, whether they have a sign.
+fn long_load(load: &Stmt, widen: &Stmt) -> Option<(V, At, bool)> {
+    match (load, widen) {
+        (Stmt::Load { to, at, lanes: 2 }, Stmt::Unary { op, to: widened, a }) if to == a && to == widened => match op {
+            Unary::LowI8 => Some((*to, *at, true)),
+            Unary::LowU8 => Some((*to, *at, false)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
     for stmt in body {
         let bits = match *stmt {
@@ -550,7 +585,8 @@ fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
             Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Prefetch { .. } | Stmt::Copy { .. } | Stmt::Load { .. } => None,
             Stmt::Splat { .. } | Stmt::Gather { .. } | Stmt::Store { .. } | Stmt::Scatter { .. } => None,
             Stmt::LoadNarrow { .. } | Stmt::SplatNarrow { .. } | Stmt::StoreNarrow { .. } => None,
-            Stmt::Unary { .. } | Stmt::Fold { .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => None,
+            Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => None,
+            Stmt::Unary { .. } | Stmt::Fold { .. } => None,
         };
         if let Some(bits) = bits {
             *uses.entry(bits).or_insert(0) += 1;
@@ -574,6 +610,9 @@ fn unary(mut ins: InstructionSink, op: Unary, relaxed: bool) {
         Unary::Shl(bits) => ins.i32_const(bits.into()).i32x4_shl(),
         Unary::Shr(bits) => ins.i32_const(bits.into()).i32x4_shr_u(),
         Unary::Sar(bits) => ins.i32_const(bits.into()).i32x4_shr_s(),
+        Unary::Spread(_) => panic!("a lane as operand is off the menu of WebAssembly"),
+        Unary::LowI8 => ins.i16x8_extend_low_i8x16_s(),
+        Unary::LowU8 => ins.i16x8_extend_low_i8x16_u(),
     };
 }
 
@@ -587,6 +626,7 @@ fn swapped(op: Binary) -> bool {
         Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::And | Binary::Or | Binary::Xor => false,
         Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,
         Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => false,
+        Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => false,
     }
 }
 
@@ -608,6 +648,9 @@ fn binary(mut ins: InstructionSink, op: Binary) {
         Binary::IMin => ins.i32x4_min_s(),
         Binary::IMax => ins.i32x4_max_s(),
         Binary::Add16 => ins.i16x8_add(),
-        Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => panic!("{op:?} is off the menu of WebAssembly"),
+        Binary::Pair16 => ins.i32x4_dot_i16x8_s(),
+        Binary::PairSat | Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => {
+            panic!("{op:?} is off the menu of WebAssembly")
+        }
     };
 }

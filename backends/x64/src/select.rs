@@ -129,7 +129,7 @@ impl Usage {
                 self.all(&[*acc, *a]);
                 self.source(*b);
             }
-            Stmt::Matrix2x8 { acc, a, b } => self.all(&[*acc, *a, *b]),
+            Stmt::Matrix2x8 { kind: _, acc, a, b } | Stmt::MulAdd8 { high: _, acc, a, b } => self.all(&[*acc, *a, *b]),
             Stmt::PairAdd { acc, a } => self.all(&[*acc, *a]),
             Stmt::Horner { acc, x, c } => {
                 self.all(&[*acc, *x]);
@@ -300,7 +300,7 @@ impl Select {
                 self.three(form, acc, a, b);
             }
             Stmt::Dot4 { kind: Dot4::U8S8, acc, a, b } => self.three(&form::vpdpbusd, acc, a, b),
-            Stmt::Dot4 { kind: Dot4::S8S8, .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {
+            Stmt::Dot4 { kind: Dot4::S8S8, .. } | Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {
                 panic!("{stmt:?} is off the menu of x86-64")
             }
             Stmt::Horner { acc, x, c } => self.three(&form::vfmadd213ps, acc, x, c),
@@ -371,6 +371,7 @@ impl Select {
             Unary::Shl(bits) => self.asm.at(length).vmi(&form::vpslld, to, a, bits),
             Unary::Shr(bits) => self.asm.at(length).vmi(&form::vpsrld, to, a, bits),
             Unary::Sar(bits) => self.asm.at(length).vmi(&form::vpsrad, to, a, bits),
+            Unary::Spread(_) | Unary::LowI8 | Unary::LowU8 => panic!("{op:?} is off the menu of x86-64"),
         }
     }
 
@@ -419,7 +420,7 @@ fn binary(op: Binary) -> &'static Form {
         Binary::Add16 => &form::vpaddw,
         Binary::PairSat => &form::vpmaddubsw,
         Binary::Pair16 => &form::vpmaddwd,
-        Binary::MulLow8 | Binary::MulHigh8 => panic!("{op:?} is off the menu of x86-64"),
+        Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => panic!("{op:?} is off the menu of x86-64"),
     }
 }
 

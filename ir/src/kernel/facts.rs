@@ -61,13 +61,15 @@ pub struct Menu {
     pub dot4_u8s8: bool,
     /// Four products of bytes into a lane, i8 by i8.
     pub dot4_s8s8: bool,
-    /// Products of matrices of 2x8 bytes, i8 by i8.
+    /// Products of matrices of 2x8 bytes, u8 or i8 by i8; and `LowHalves` and `HighHalves`, which bring rows together for them.
     pub matrix8: bool,
     /// `PairSat`: two products of bytes, u8 by i8, into 16 bits.
     pub pair_sat: bool,
     /// `Pair16`: two products of 16 bits into a lane.
     pub pair16: bool,
-    /// `MulLow8` and `MulHigh8`: products of bytes, i8 by i8, each into 16 bits; and `PairAdd`.
+    /// `LowI8` and `LowU8`: bytes to 16 bits.
+    pub widen8: bool,
+    /// `MulLow8` and `MulHigh8`: products of bytes, i8 by i8, each into 16 bits; `MulAddHigh8`, `PairAdd` and `IAddPairs`, which add them up.
     pub long8: bool,
 }
 
@@ -83,6 +85,7 @@ impl Menu {
         matrix8: false,
         pair_sat: false,
         pair16: false,
+        widen8: false,
         long8: false,
     };
 }

@@ -26,6 +26,7 @@ pub(crate) fn facts() -> Facts {
             matrix8: true,
             pair_sat: true,
             pair16: true,
+            widen8: true,
             long8: true,
         },
         caches: [1 << 15, 1 << 20, 1 << 22],
@@ -132,6 +133,7 @@ impl Random {
                     Unary::Shl(_) => Unary::Shl(self.next() as u8),
                     Unary::Shr(_) => Unary::Shr(self.next() as u8),
                     Unary::Sar(_) => Unary::Sar(self.next() as u8),
+                    Unary::Spread(_) => Unary::Spread(self.next() as u8),
                     plain => plain,
                 };
                 Stmt::Unary { op, to: self.v(), a: self.v() }
@@ -155,9 +157,10 @@ impl Random {
 
     fn wild_product(&mut self) -> Stmt {
         let (acc, a) = (self.v(), self.v());
-        match self.below(4) {
-            0 => Stmt::Matrix2x8 { acc, a, b: self.v() },
+        match self.below(5) {
+            0 => Stmt::Matrix2x8 { kind: self.pick(tile::MATRIX), acc, a, b: self.v() },
             1 => Stmt::PairAdd { acc, a },
+            2 => Stmt::MulAdd8 { high: self.below(2) == 0, acc, a, b: self.v() },
             _ => Stmt::Dot4 { kind: self.pick(tile::DOT4), acc, a, b: self.wild_operand() },
         }
     }

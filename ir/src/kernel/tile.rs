@@ -167,9 +167,17 @@ pub enum Stmt {
         a: V,
         b: Operand,
     },
-    /// `a` and `b` are, in each 16 bytes, two rows of eight i8; `acc` is the 2x2 matrix `a x b^T` of i32, row by row, of
+    /// `a` and `b` are, in each 16 bytes, two rows of eight bytes; `acc` is the 2x2 matrix `a x b^T` of i32, row by row, of
     /// the same 16 bytes, and is added to; wraps. Menu: `matrix8`.
     Matrix2x8 {
+        kind: Dot4,
+        acc: V,
+        a: V,
+        b: V,
+    },
+    /// Each i16 of `acc` += the product of two i8, those in the first eight of each 16 bytes, or the last; wraps. Menu: `long8`.
+    MulAdd8 {
+        high: bool,
         acc: V,
         a: V,
         b: V,
@@ -238,6 +246,12 @@ pub enum Unary {
     Shr(u8),
     /// Arithmetic shift right by 0..=31 bits.
     Sar(u8),
+    /// This lane in all lanes. Menu: `lane_operand`.
+    Spread(u8),
+    /// In each 16 bytes: the first eight, each as an i8 widened to 16 bits. Menu: `widen8`.
+    LowI8,
+    /// In each 16 bytes: the first eight, each as a u8 widened to 16 bits. Menu: `widen8`.
+    LowU8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -272,13 +286,20 @@ pub enum Binary {
     MulLow8,
     /// The i16 products of the i8 in the last eight of each 16 bytes. Menu: `long8`.
     MulHigh8,
+    /// In each 16 bytes: the sums of the pairs of neighbouring i32 lanes of `a`, then of `b`; wraps. Menu: `long8`.
+    IAddPairs,
+    /// In each 16 bytes: the first eight of `a`, then the first eight of `b`. Menu: `matrix8`.
+    LowHalves,
+    /// In each 16 bytes: the last eight of `a`, then the last eight of `b`. Menu: `matrix8`.
+    HighHalves,
 }
 
 impl Binary {
-    /// Works on lanes narrower than 32 bits. Such an operation takes no `Splat`.
+    /// Works on lanes of other than 32 bits, or moves them. Such an operation takes no `Splat`.
     pub fn is_narrow(self) -> bool {
         match self {
             Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => true,
+            Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => true,
             Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => false,
             Binary::And | Binary::Or | Binary::Xor | Binary::AndNot => false,
             Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,
@@ -289,9 +310,9 @@ impl Binary {
 /// How the bytes of the two sides of a product are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
 pub enum Dot4 {
-    /// `a` as u8, `b` as i8. Menu: `dot4_u8s8`.
+    /// `a` as u8, `b` as i8. Menu, but for matrices: `dot4_u8s8`.
     U8S8,
-    /// Both as i8. Menu: `dot4_s8s8`.
+    /// Both as i8. Menu, but for matrices: `dot4_s8s8`.
     S8S8,
 }
 

@@ -151,7 +151,7 @@ impl Walk {
                 Operand::V(_) | Operand::Bits(_) | Operand::Lane(..) => {}
             },
             Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Prefetch { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
-            Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => {}
+            Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {}
         }
     }
 
@@ -178,6 +178,7 @@ impl Walk {
             | Stmt::Copy { .. }
             | Stmt::Prefetch { .. }
             | Stmt::Matrix2x8 { .. }
+            | Stmt::MulAdd8 { .. }
             | Stmt::PairAdd { .. }
             | Stmt::Unary { .. }
             | Stmt::Fold { .. } => false,

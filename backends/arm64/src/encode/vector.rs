@@ -121,7 +121,6 @@ table!(THREE: Three {
     ZIP1_H (0x4E40_3800 "zip1" H)
     ZIP2_H (0x4E40_7800 "zip2" H)
     ADDP (0x4EA0_BC00 "addp" S)
-    ADD_H (0x4E60_8400 "add" H)
     SUB_H (0x6E60_8400 "sub" H)
     MUL_H (0x4E60_9C00 "mul" H)
     ADD_B (0x4E20_8400 "add" B)

@@ -162,6 +162,7 @@ fn concerns(stmt: &Stmt, p: P) -> bool {
         | Stmt::MulAdd { .. }
         | Stmt::Dot4 { .. }
         | Stmt::Matrix2x8 { .. }
+        | Stmt::MulAdd8 { .. }
         | Stmt::PairAdd { .. }
         | Stmt::Horner { .. }
         | Stmt::Unary { .. }

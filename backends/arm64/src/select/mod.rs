@@ -21,8 +21,9 @@ mod tests;
 mod usage;
 
 use ir::kernel::Facts;
-use ir::kernel::tile::{Operand as Source, P, Stmt, TileKernel, V};
+use ir::kernel::tile::{Dot4, Operand as Source, P, Stmt, TileKernel, V};
 
+use crate::encode::vector as form;
 use crate::encode::{Assembler, Code, Condition, Gpr, Place, Slot, Vector};
 use access::Item;
 use usage::Usage;
@@ -239,7 +240,19 @@ impl Select {
             Stmt::Store { from, at, lanes } => self.store(self.v(from), at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => self.scatter(self.v(from), at, stride, lanes),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),
-            Stmt::Dot4 { .. } | Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } => panic!("{stmt:?} is off the menu of ARM64"),
+            Stmt::Dot4 { kind, acc, a, b } => self.dot4(kind, acc, a, b),
+            Stmt::Matrix2x8 { kind, acc, a, b } => {
+                let form = match kind {
+                    Dot4::U8S8 => form::USMMLA,
+                    Dot4::S8S8 => form::SMMLA,
+                };
+                self.asm.three(form, self.v(acc), self.v(a), self.v(b));
+            }
+            Stmt::MulAdd8 { high, acc, a, b } => {
+                let form = if high { form::SMLAL_HIGH } else { form::SMLAL };
+                self.asm.three(form, self.v(acc), self.v(a), self.v(b));
+            }
+            Stmt::PairAdd { acc, a } => self.asm.two(form::SADALP_H, self.v(acc), self.v(a)),
             Stmt::Horner { acc, x, c } => self.horner(acc, x, c),
             Stmt::Unary { op, to, a } => self.unary(op, to, a),
             Stmt::Binary { op, to, a, b } => self.binary(op, to, a, b),

@@ -1,6 +1,6 @@
 //! Arithmetic, choice by comparison, and the folding of lanes.
 
-use ir::kernel::tile::{Binary, Compare, Operand as Source, Unary, V};
+use ir::kernel::tile::{Binary, Compare, Dot4, Operand as Source, Unary, V};
 
 use super::Select;
 use crate::encode::Vector;
@@ -26,7 +26,12 @@ fn three(op: Binary) -> Three {
         Binary::IMin => form::SMIN,
         Binary::IMax => form::SMAX,
         Binary::Add16 => form::ADD16,
-        Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => panic!("{op:?} is off the menu of ARM64"),
+        Binary::MulLow8 => form::SMULL,
+        Binary::MulHigh8 => form::SMULL_HIGH,
+        Binary::IAddPairs => form::ADDP,
+        Binary::LowHalves => form::ZIP1_D,
+        Binary::HighHalves => form::ZIP2_D,
+        Binary::PairSat | Binary::Pair16 => panic!("{op:?} is off the menu of ARM64"),
     }
 }
 
@@ -40,6 +45,19 @@ impl Select {
             Source::Bits(_) | Source::Memory(_) | Source::Splat(_) => self.borrow(&[acc, a], |select, temp| {
                 select.bring(temp, b);
                 select.asm.three(whole, acc, a, temp);
+            }),
+        }
+    }
+
+    pub(super) fn dot4(&mut self, kind: Dot4, acc: V, a: V, b: Source) {
+        assert_eq!(kind, Dot4::S8S8, "{kind:?} is off the menu of ARM64");
+        let (acc, a) = (self.v(acc), self.v(a));
+        match b {
+            Source::V(b) => self.asm.three(form::SDOT, acc, a, self.v(b)),
+            Source::Lane(b, lane) => self.asm.by_element(form::SDOT_BY, acc, a, self.v(b), lane),
+            Source::Bits(_) | Source::Memory(_) | Source::Splat(_) => self.borrow(&[acc, a], |select, temp| {
+                select.bring(temp, b);
+                select.asm.three(form::SDOT, acc, a, temp);
             }),
         }
     }
@@ -69,6 +87,9 @@ impl Select {
     pub(super) fn unary(&mut self, op: Unary, to: V, a: V) {
         let a = self.v(a);
         let to = self.define(to);
+        if let Unary::Spread(lane) = op {
+            return self.asm.duplicate(to, a, lane);
+        }
         let two = |form: Two| Ok(form);
         let form = match op {
             Unary::Neg => two(form::FNEG),
@@ -83,6 +104,9 @@ impl Select {
             Unary::Shl(by) => Err((form::SHL, by)),
             Unary::Shr(by) => Err((form::USHR, by)),
             Unary::Sar(by) => Err((form::SSHR, by)),
+            Unary::Spread(_) => panic!("it was done above"),
+            Unary::LowI8 => two(form::SXTL),
+            Unary::LowU8 => two(form::UXTL),
         };
         match form {
             Ok(form) => self.asm.two(form, to, a),

@@ -59,7 +59,7 @@ impl Usage {
                 self.all(&[*acc, *a]);
                 self.source(*b);
             }
-            Stmt::Matrix2x8 { acc, a, b } => self.all(&[*acc, *a, *b]),
+            Stmt::Matrix2x8 { kind: _, acc, a, b } | Stmt::MulAdd8 { high: _, acc, a, b } => self.all(&[*acc, *a, *b]),
             Stmt::PairAdd { acc, a } => self.all(&[*acc, *a]),
             Stmt::Horner { acc, x, c } => {
                 self.all(&[*acc, *x]);

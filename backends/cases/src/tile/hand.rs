@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Buffer, Case};
 use ir::kernel::facts::Facts;
-use ir::kernel::tile::{Binary, Operand, P, Stmt, Unary, V};
+use ir::kernel::tile::{Binary, Dot4, Operand, P, Stmt, Unary, V};
 
 // ------------------------------------------------------------------------------------------------------ partial accesses
 
@@ -112,10 +112,33 @@ pub fn operations(facts: &Facts) -> Vec<Case> {
             }
         }
     }
-    if facts.menu.matrix8 {
-        cases.push(pairs(facts, "Matrix2x8".into(), BYTES, Source::Register, V(3), &|_| Stmt::Matrix2x8 { acc: V(3), a: V(2), b: V(1) }));
+    for kind in [Dot4::U8S8, Dot4::S8S8].into_iter().filter(|_| facts.menu.matrix8) {
+        let stmt = move |_| Stmt::Matrix2x8 { kind, acc: V(3), a: V(2), b: V(1) };
+        cases.push(pairs(facts, format!("Matrix2x8 {kind:?}"), BYTES, Source::Register, V(3), &stmt));
+    }
+    for (lane, to) in (0..facts.lanes() as u8).flat_map(|lane| [(lane, V(0)), (lane, V(2))]).filter(|_| facts.menu.lane_operand) {
+        let stmt = move |_| Stmt::Unary { op: Unary::Spread(lane), to, a: V(2) };
+        cases.push(pairs(facts, format!("Spread({lane})"), BYTES, Source::Register, to, &stmt));
+    }
+    for op in [Unary::LowI8, Unary::LowU8].into_iter().filter(|_| facts.menu.widen8) {
+        for to in [V(0), V(2)] {
+            let stmt = move |_| Stmt::Unary { op, to, a: V(2) };
+            cases.push(pairs(facts, format!("{op:?}"), BYTES, Source::Register, to, &stmt));
+        }
+        // loaded for it
+        let body = vec![
+            Stmt::Load { to: V(0), at: at(0, 3), lanes: 2 },
+            Stmt::Unary { op, to: V(0), a: V(0) },
+            Stmt::Store { from: V(0), at: at(1, 0), lanes: facts.lanes() as u8 },
+        ];
+        let bytes = (0..11).map(|i| 0x70 + 3 * i).collect();
+        cases.push(case(facts, format!("{op:?} of what is loaded"), body, vec![Buffer::of(bytes), filled(facts.vector_bytes as usize)]));
     }
     if facts.menu.long8 {
+        for high in [false, true] {
+            let stmt = move |_| Stmt::MulAdd8 { high, acc: V(3), a: V(2), b: V(1) };
+            cases.push(pairs(facts, format!("MulAdd8 {high}"), BYTES, Source::Register, V(3), &stmt));
+        }
         cases.push(pairs(facts, "PairAdd".into(), BYTES, Source::Register, V(3), &|_| Stmt::PairAdd { acc: V(3), a: V(2) }));
     }
     for op in FOLDS {

@@ -116,6 +116,9 @@ fn narrow_binaries(facts: &Facts) -> Vec<Binary> {
         (Binary::Pair16, menu.pair16),
         (Binary::MulLow8, menu.long8),
         (Binary::MulHigh8, menu.long8),
+        (Binary::IAddPairs, menu.long8),
+        (Binary::LowHalves, menu.matrix8),
+        (Binary::HighHalves, menu.matrix8),
     ];
     all.into_iter().filter_map(|(op, has)| has.then_some(op)).collect()
 }
@@ -366,8 +369,14 @@ impl Maker<'_> {
     fn bytes(&mut self, acc: V, a: V) -> Option<Stmt> {
         let menu = self.facts.menu;
         match self.random.below(4) {
-            0 if menu.matrix8 => Some(Stmt::Matrix2x8 { acc, a, b: self.register(Kind::Integer) }),
-            1 if menu.long8 => Some(Stmt::PairAdd { acc, a }),
+            0 if menu.matrix8 => {
+                let kind = self.random.pick(&[Dot4::U8S8, Dot4::S8S8]);
+                Some(Stmt::Matrix2x8 { kind, acc, a, b: self.register(Kind::Integer) })
+            }
+            1 if menu.long8 => match self.random.below(2) {
+                0 => Some(Stmt::PairAdd { acc, a }),
+                _ => Some(Stmt::MulAdd8 { high: self.random.below(2) == 0, acc, a, b: self.register(Kind::Integer) }),
+            },
             2 if !dots(self.facts).is_empty() => {
                 let kind = self.random.pick(&dots(self.facts));
                 Some(Stmt::Dot4 { kind, acc, a, b: self.operand(Kind::Integer) })

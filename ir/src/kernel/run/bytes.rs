@@ -12,24 +12,51 @@ fn join([low, high]: [i16; 2]) -> u32 {
     u32::from(low as u16) | u32::from(high as u16) << 16
 }
 
-pub(super) fn dot4<const L: usize>(kind: Dot4, acc: Lanes<L>, a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
-    let left = |byte: u8| match kind {
+/// A byte of the first side.
+fn left(kind: Dot4, byte: u8) -> i32 {
+    match kind {
         Dot4::U8S8 => i32::from(byte),
         Dot4::S8S8 => i32::from(byte as i8),
-    };
+    }
+}
+
+pub(super) fn dot4<const L: usize>(kind: Dot4, acc: Lanes<L>, a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
     from_fn(|i| {
-        let products = a[i].to_le_bytes().into_iter().zip(b[i].to_le_bytes()).map(|(a, b)| left(a) * i32::from(b as i8));
+        let products = a[i].to_le_bytes().into_iter().zip(b[i].to_le_bytes()).map(|(a, b)| left(kind, a) * i32::from(b as i8));
         acc[i].wrapping_add(products.sum::<i32>() as u32)
     })
 }
 
-pub(super) fn matrix2x8<const L: usize>(acc: Lanes<L>, a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
+pub(super) fn matrix2x8<const L: usize>(kind: Dot4, acc: Lanes<L>, a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
     // byte `k` of row `row` in the 16 bytes that hold lane `i`
-    let element = |x: &Lanes<L>, i: usize, row: usize, k: usize| i32::from(x[i / 4 * 4 + 2 * row + k / 4].to_le_bytes()[k % 4] as i8);
+    let byte = |x: &Lanes<L>, i: usize, row: usize, k: usize| x[i / 4 * 4 + 2 * row + k / 4].to_le_bytes()[k % 4];
     from_fn(|i| {
         let (row, column) = (i % 4 / 2, i % 2);
-        acc[i].wrapping_add((0..8).map(|k| element(&a, i, row, k) * element(&b, i, column, k)).sum::<i32>() as u32)
+        let product = |k: usize| left(kind, byte(&a, i, row, k)) * i32::from(byte(&b, i, column, k) as i8);
+        acc[i].wrapping_add((0..8).map(product).sum::<i32>() as u32)
     })
+}
+
+/// The first eight bytes of each 16, as `long` has them.
+pub(super) fn widen<const L: usize>(a: Lanes<L>, long: fn(u8) -> i16) -> Lanes<L> {
+    from_fn(|i| {
+        let bytes = a[i / 4 * 4 + i % 4 / 2].to_le_bytes();
+        join([0, 1].map(|k| long(bytes[2 * (i % 2) + k])))
+    })
+}
+
+/// The sums of neighbours, first those of `a`.
+pub(super) fn add_pairs<const L: usize>(a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
+    from_fn(|i| {
+        let first = i / 4 * 4 + i % 2 * 2;
+        let of = if i % 4 < 2 { &a } else { &b };
+        of[first].wrapping_add(of[first + 1])
+    })
+}
+
+/// The lanes from `first` on of two in each four, those of `a` and those of `b`.
+pub(super) fn halves_of<const L: usize>(a: Lanes<L>, b: Lanes<L>, first: usize) -> Lanes<L> {
+    from_fn(|i| if i % 4 < 2 { a[i + first] } else { b[i - 2 + first] })
 }
 
 pub(super) fn pair_add(acc: u32, a: u32) -> u32 {

@@ -634,10 +634,33 @@ fn halves_of_vectors_of_bytes_multiply() {
 }
 
 #[test]
+fn bytes_widen() {
+    let x = [lane([1, -2, 3, -4]), lane([-128, 127, 0, -1]), 5, 6];
+    let signed = [halves(1, -2), halves(3, -4), halves(-128, 127), halves(0, -1)];
+    let unsigned = [halves(1, 254), halves(3, 252), halves(128, 127), halves(0, 255)];
+    ints(x, x, "v4 = low_i8 v0", signed);
+    ints(x, x, "v4 = low_u8 v0", unsigned);
+}
+
+#[test]
+fn products_of_halves_are_added_up() {
+    let x = [lane([9; 4]), lane([9; 4]), lane([5, 6, 7, 8]), lane([-128, -1, 100, 9])];
+    let y = [lane([9; 4]), lane([9; 4]), lane([-1, 1, -1, 1]), lane([-128, -1, 100, 0])];
+    let products = [halves(-5, 6), halves(-7, 8), halves(16384, 1), halves(10000, 0)];
+    ints(x, y, "v4 = set 0x00010002\n v4 += mul_high8 v0, v1", products.map(|p| halves(p + 2, (p >> 16) + 1)));
+    ints(y, x, "v4 = set 0x00010002\n v4 += mul_low8 v0, v0", [halves(83, 82); 4]);
+    ints(x, x, "v4 = spread v0, 2", [x[2]; 4]);
+    ints([1, 2, 30, 40], [500, 600, i32::MAX, 1], "v4 = iadd_pairs v0, v1", [3, 70, 1100, i32::MIN]);
+    ints([1, 2, 3, 4], [5, 6, 7, 8], "v4 = low_halves v0, v1", [1, 2, 5, 6]);
+    ints([1, 2, 3, 4], [5, 6, 7, 8], "v4 = high_halves v0, v1", [3, 4, 7, 8]);
+}
+
+#[test]
 fn matrices_of_bytes_multiply() {
     // rows of a: 1 2 .. 8 and eight times -1; rows of b: eight times 1, and 1 0 0 0 0 0 0 -128
     let a = [lane([1, 2, 3, 4]), lane([5, 6, 7, 8]), -1, -1];
     let b = [lane([1; 4]), lane([1; 4]), lane([1, 0, 0, 0]), lane([0, 0, 0, -128])];
     ints(a, b, "v4 = set 0x00000000\n v4 += matrix_s8s8 v0, v1", [36, 1 - 1024, -8, 127]);
     ints(a, b, "v4 = v0\n v4 += matrix_s8s8 v0, v1", [a[0] + 36, a[1] - 1023, -9, 126]);
+    ints(a, b, "v4 = set 0x00000000\n v4 += matrix_u8s8 v0, v1", [36, 1 - 1024, 8 * 255, 255 - 128 * 255]);
 }

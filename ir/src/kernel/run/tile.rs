@@ -112,7 +112,11 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
                 let b = self.operand(b);
                 self.set(acc, bytes::dot4(kind, self.v(acc), self.v(a), b));
             }
-            Stmt::Matrix2x8 { acc, a, b } => self.set(acc, bytes::matrix2x8(self.v(acc), self.v(a), self.v(b))),
+            Stmt::Matrix2x8 { kind, acc, a, b } => self.set(acc, bytes::matrix2x8(kind, self.v(acc), self.v(a), self.v(b))),
+            Stmt::MulAdd8 { high, acc, a, b } => {
+                let products = bytes::mul_long(self.v(a), self.v(b), if high { 8 } else { 0 });
+                self.set(acc, two_ints(self.v(acc), products, bytes::add16));
+            }
             Stmt::PairAdd { acc, a } => self.set(acc, two_ints(self.v(acc), self.v(a), bytes::pair_add)),
             Stmt::Horner { acc, x, c } => {
                 let c = self.operand(c);
@@ -258,6 +262,9 @@ fn unary<const L: usize>(op: Unary, a: Lanes<L>) -> Lanes<L> {
         Unary::Shl(by) => ints(a, |a| a << by),
         Unary::Shr(by) => ints(a, |a| a >> by),
         Unary::Sar(by) => ints(a, |a| (a as i32 >> by) as u32),
+        Unary::Spread(lane) => [a[lane as usize]; L],
+        Unary::LowI8 => bytes::widen(a, |byte| i16::from(byte as i8)),
+        Unary::LowU8 => bytes::widen(a, i16::from),
     }
 }
 
@@ -289,6 +296,9 @@ fn binary<const L: usize>(op: Binary, a: Lanes<L>, b: Lanes<L>, min_max: MinMax)
         Binary::Pair16 => two_ints(a, b, bytes::pair16),
         Binary::MulLow8 => bytes::mul_long(a, b, 0),
         Binary::MulHigh8 => bytes::mul_long(a, b, 8),
+        Binary::IAddPairs => bytes::add_pairs(a, b),
+        Binary::LowHalves => bytes::halves_of(a, b, 0),
+        Binary::HighHalves => bytes::halves_of(a, b, 2),
     }
 }
 

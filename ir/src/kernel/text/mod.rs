@@ -55,7 +55,16 @@ pub fn operations() -> [(&'static str, Vec<&'static str>); 7] {
     [
         ("tile unary", tile::UNARY.iter().map(|&op| tile::unary(op)).collect()),
         ("tile binary", tile::BINARY.iter().map(|&op| tile::binary(op)).collect()),
-        ("tile sum", tile::DOT4.iter().map(|&kind| tile::dot4(kind)).chain(["matrix_s8s8", "pairs"]).collect()),
+        (
+            "tile sum",
+            tile::DOT4
+                .iter()
+                .map(|&kind| tile::dot4(kind))
+                .chain(tile::MATRIX.iter().map(|&kind| tile::matrix(kind)))
+                .chain([false, true].map(tile::long8))
+                .chain(["pairs"])
+                .collect(),
+        ),
         ("tile compare", tile::COMPARE.iter().map(|&op| tile::compare(op)).collect()),
         ("tile element", tile::NARROW.iter().map(|&kind| tile::narrow(kind)).collect()),
         ("scalar unary", scalar::UNARY.iter().map(|&op| scalar::unary(op)).collect()),

@@ -9,10 +9,15 @@ words! { binary parse_binary BINARY Binary {
     And "and", Or "or", Xor "xor", AndNot "and_not",
     IAdd "iadd", ISub "isub", IMul "imul", IMin "imin", IMax "imax",
     Add16 "add16", PairSat "pair_sat", Pair16 "pair16", MulLow8 "mul_low8", MulHigh8 "mul_high8",
+    IAddPairs "iadd_pairs", LowHalves "low_halves", HighHalves "high_halves",
 } }
 
 words! { dot4 parse_dot4 DOT4 Dot4 {
     U8S8 "dot_u8s8", S8S8 "dot_s8s8",
+} }
+
+words! { matrix parse_matrix MATRIX Dot4 {
+    U8S8 "matrix_u8s8", S8S8 "matrix_s8s8",
 } }
 
 words! { compare parse_compare COMPARE Compare {
@@ -26,6 +31,7 @@ words! { narrow parse_narrow NARROW Narrow {
 words! { unary parse_unary UNARY Unary {
     Neg "neg", Abs "abs", Sqrt "sqrt", Floor "floor", Ceil "ceil", Trunc "trunc", Round "round",
     ToInt "to_int", FromInt "from_int", Shl(0) "shl", Shr(0) "shr", Sar(0) "sar",
+    Spread(0) "spread", LowI8 "low_i8", LowU8 "low_u8",
 } }
 
 pub(super) fn print(head: &str, kernel: &TileKernel, out: &mut Out) {
@@ -58,6 +64,7 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
                 | Stmt::MulAdd { .. }
                 | Stmt::Dot4 { .. }
                 | Stmt::Matrix2x8 { .. }
+                | Stmt::MulAdd8 { .. }
                 | Stmt::PairAdd { .. }
                 | Stmt::Horner { .. }
                 | Stmt::Unary { .. }
@@ -112,11 +119,12 @@ fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
         Stmt::Scatter { from, at, stride, lanes } => format!("scatter {} by {stride} = v{}{}", show_at(at), from.0, some(lanes)),
         Stmt::MulAdd { acc, a, b, negate } => format!("v{} {} v{} * {}", acc.0, if negate { "-=" } else { "+=" }, a.0, show(b)),
         Stmt::Dot4 { kind, acc, a, b } => format!("v{} += {} v{}, {}", acc.0, dot4(kind), a.0, show(b)),
-        Stmt::Matrix2x8 { acc, a, b } => format!("v{} += matrix_s8s8 v{}, v{}", acc.0, a.0, b.0),
+        Stmt::Matrix2x8 { kind, acc, a, b } => format!("v{} += {} v{}, v{}", acc.0, matrix(kind), a.0, b.0),
+        Stmt::MulAdd8 { high, acc, a, b } => format!("v{} += {} v{}, v{}", acc.0, long8(high), a.0, b.0),
         Stmt::PairAdd { acc, a } => format!("v{} += pairs v{}", acc.0, a.0),
         Stmt::Horner { acc, x, c } => format!("v{} *= v{} + {}", acc.0, x.0, show(c)),
         Stmt::Unary { op, to, a } => match op {
-            Unary::Shl(by) | Unary::Shr(by) | Unary::Sar(by) => format!("v{} = {} v{}, {by}", to.0, unary(op), a.0),
+            Unary::Shl(by) | Unary::Shr(by) | Unary::Sar(by) | Unary::Spread(by) => format!("v{} = {} v{}, {by}", to.0, unary(op), a.0),
             _ => format!("v{} = {} v{}", to.0, unary(op), a.0),
         },
         Stmt::Binary { op, to, a, b } => format!("v{} = {} v{}, {}", to.0, binary(op), a.0, show(b)),
@@ -193,6 +201,11 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
     }
 }
 
+/// Products of bytes, of the first or of the last in a vector.
+pub(super) fn long8(high: bool) -> &'static str {
+    binary(if high { Binary::MulHigh8 } else { Binary::MulLow8 })
+}
+
 /// What is added to a register.
 fn parse_sum(lexer: &mut Lexer, acc: V) -> Result<Stmt, ParseError> {
     if peek_numbered(lexer, "v") {
@@ -204,10 +217,13 @@ fn parse_sum(lexer: &mut Lexer, acc: V) -> Result<Stmt, ParseError> {
         return Ok(Stmt::PairAdd { acc, a });
     }
     lexer.expect(",")?;
-    match parse_dot4(word) {
-        Some(kind) => Ok(Stmt::Dot4 { kind, acc, a, b: parse_operand(lexer)? }),
-        None if word == "matrix_s8s8" => Ok(Stmt::Matrix2x8 { acc, a, b: parse_v(lexer)? }),
-        None => Err(lexer.error(format!("`{word}` is no sum"))),
+    match (parse_dot4(word), parse_matrix(word)) {
+        (Some(kind), _) => Ok(Stmt::Dot4 { kind, acc, a, b: parse_operand(lexer)? }),
+        (None, Some(kind)) => Ok(Stmt::Matrix2x8 { kind, acc, a, b: parse_v(lexer)? }),
+        (None, None) if [false, true].map(long8).contains(&word) => {
+            Ok(Stmt::MulAdd8 { high: word == long8(true), acc, a, b: parse_v(lexer)? })
+        }
+        (None, None) => Err(lexer.error(format!("`{word}` is no sum"))),
     }
 }
 
@@ -276,6 +292,7 @@ fn parse_operation(lexer: &mut Lexer, to: V, word: &str) -> Result<Stmt, ParseEr
         Unary::Shl(_) => Unary::Shl(by(lexer)?),
         Unary::Shr(_) => Unary::Shr(by(lexer)?),
         Unary::Sar(_) => Unary::Sar(by(lexer)?),
+        Unary::Spread(_) => Unary::Spread(by(lexer)?),
         other => other,
     };
     Ok(Stmt::Unary { op, to, a })

@@ -112,6 +112,14 @@ fn operands_are_on_the_menu() {
     on("v0 += dot_u8s8 v0, v0", &["body[1]: U8S8 is not on the menu of test"]);
     on("v0 += dot_s8s8 v0, v0", &["body[1]: S8S8 is not on the menu of test"]);
     on("v0 += matrix_s8s8 v0, v0", &["body[1]: \"Matrix2x8\" is not on the menu of test"]);
+    on("v0 += mul_high8 v0, v0", &["body[1]: \"MulAdd8\" is not on the menu of test"]);
+    on("v0 = spread v0, 1", &["body[1]: Spread(1) is not on the menu of test"]);
+    tile("v0 = set 0.0\n v0 = spread v0, 4", &["body[1]: lane 4 of a vector that has 4"]);
+    on("v0 = low_i8 v0", &["body[1]: LowI8 is not on the menu of test"]);
+    on("v0 = low_u8 v0", &["body[1]: LowU8 is not on the menu of test"]);
+    on("v0 = iadd_pairs v0, v0", &["body[1]: IAddPairs is not on the menu of test"]);
+    on("v0 = low_halves v0, v0", &["body[1]: LowHalves is not on the menu of test"]);
+    on("v0 = high_halves v0, v0", &["body[1]: HighHalves is not on the menu of test"]);
     on("v0 += pairs v0", &["body[1]: \"PairAdd\" is not on the menu of test"]);
     on("v0 = pair_sat v0, v0", &["body[1]: PairSat is not on the menu of test"]);
     on("v0 = pair16 v0, v0", &["body[1]: Pair16 is not on the menu of test"]);

@@ -128,6 +128,7 @@ fn written(stmt: &Stmt) -> Option<V> {
         | Stmt::Horner { acc, .. }
         | Stmt::Dot4 { acc, .. }
         | Stmt::Matrix2x8 { acc, .. }
+        | Stmt::MulAdd8 { acc, .. }
         | Stmt::PairAdd { acc, .. } => Some(acc),
     }
 }
@@ -154,7 +155,8 @@ fn pointers(body: &[Stmt]) -> usize {
         Stmt::MulAdd { b, .. } | Stmt::Dot4 { b, .. } | Stmt::Binary { b, .. } => operand(b),
         Stmt::Horner { c, .. } => operand(c),
         Stmt::Select { y, .. } => operand(y),
-        Stmt::Matrix2x8 { .. } | Stmt::PairAdd { .. } | Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => 0,
+        Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => 0,
+        Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => 0,
     };
     body.iter().map(of).max().unwrap_or(0)
 }
@@ -240,8 +242,12 @@ impl Check<'_> {
                 self.reads(&[acc, a], faults);
                 self.operand(b, faults);
             }
-            Stmt::Matrix2x8 { acc, a, b } => {
+            Stmt::Matrix2x8 { kind: _, acc, a, b } => {
                 self.offered(self.facts.menu.matrix8, &"Matrix2x8", faults);
+                self.reads(&[acc, a, b], faults);
+            }
+            Stmt::MulAdd8 { high: _, acc, a, b } => {
+                self.offered(self.facts.menu.long8, &"MulAdd8", faults);
                 self.reads(&[acc, a, b], faults);
             }
             Stmt::PairAdd { acc, a } => {
@@ -257,6 +263,15 @@ impl Check<'_> {
                     && by > 31
                 {
                     faults.add(format!("a shift by {by} bits"));
+                }
+                if matches!(op, Unary::LowI8 | Unary::LowU8) {
+                    self.offered(self.facts.menu.widen8, &op, faults);
+                }
+                if let Unary::Spread(lane) = op {
+                    self.offered(self.facts.menu.lane_operand, &op, faults);
+                    if lane as usize >= self.facts.lanes() {
+                        faults.add(format!("lane {lane} of a vector that has {}", self.facts.lanes()));
+                    }
                 }
                 self.reads(&[a], faults);
                 self.sets(to, faults);
@@ -371,7 +386,8 @@ impl Check<'_> {
         let offered = match op {
             Binary::PairSat => menu.pair_sat,
             Binary::Pair16 => menu.pair16,
-            Binary::MulLow8 | Binary::MulHigh8 => menu.long8,
+            Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs => menu.long8,
+            Binary::LowHalves | Binary::HighHalves => menu.matrix8,
             _ => true,
         };
         self.offered(offered, &op, faults);
