@@ -304,6 +304,16 @@ impl Select {
     }
 
     fn binary(&mut self, op: Binary, to: V, a: V, b: Operand) {
+        if op == Binary::IAddPairs {
+            // the first of each pair, then the second
+            for first in [0, 4] {
+                self.get(a);
+                self.operand(b);
+                self.body.ins().i8x16_shuffle(std::array::from_fn(|i| (i / 4 * 8 + first + i % 4) as u8));
+            }
+            self.body.ins().i32x4_add();
+            return self.set(to);
+        }
         if swapped(op) {
             self.operand(b);
             self.get(a);
@@ -649,7 +659,8 @@ fn binary(mut ins: InstructionSink, op: Binary) {
         Binary::IMax => ins.i32x4_max_s(),
         Binary::Add16 => ins.i16x8_add(),
         Binary::Pair16 => ins.i32x4_dot_i16x8_s(),
-        Binary::PairSat | Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => {
+        Binary::IAddPairs => panic!("it takes its sides twice"),
+        Binary::PairSat | Binary::MulLow8 | Binary::MulHigh8 | Binary::LowHalves | Binary::HighHalves => {
             panic!("{op:?} is off the menu of WebAssembly")
         }
     };

@@ -67,9 +67,9 @@ pub struct Menu {
     pub pair_sat: bool,
     /// `Pair16`: two products of 16 bits into a lane.
     pub pair16: bool,
-    /// `LowI8` and `LowU8`: bytes to 16 bits.
+    /// `LowI8` and `LowU8`: bytes to 16 bits; and `IAddPairs`, for sums that stand in two lanes.
     pub widen8: bool,
-    /// `MulLow8` and `MulHigh8`: products of bytes, i8 by i8, each into 16 bits; `MulAddHigh8`, `PairAdd` and `IAddPairs`, which add them up.
+    /// `MulLow8` and `MulHigh8`: products of bytes, i8 by i8, each into 16 bits; `MulAdd8` and `PairAdd`, which add them up.
     pub long8: bool,
 }
 

@@ -286,7 +286,7 @@ pub enum Binary {
     MulLow8,
     /// The i16 products of the i8 in the last eight of each 16 bytes. Menu: `long8`.
     MulHigh8,
-    /// In each 16 bytes: the sums of the pairs of neighbouring i32 lanes of `a`, then of `b`; wraps. Menu: `long8`.
+    /// In each 16 bytes: the sums of the pairs of neighbouring i32 lanes of `a`, then of `b`; wraps. Menu: `widen8`.
     IAddPairs,
     /// In each 16 bytes: the first eight of `a`, then the first eight of `b`. Menu: `matrix8`.
     LowHalves,

@@ -252,7 +252,10 @@ fn dot(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
     let second = partner(d, dtype);
     let there = d.value(|d, v| {
         let other = d.sizes(v);
-        d.dtype(v) == second && other.len() >= 2 && other[other.len() - at] == k && broadcasts(&other[..other.len() - 2], &shape[..rank - 2])
+        d.dtype(v) == second
+            && other.len() >= 2
+            && other[other.len() - at] == k
+            && broadcasts(&other[..other.len() - 2], &shape[..rank - 2])
     });
     let w = match there {
         Some(value) if d.dice.one_in(3) => value,

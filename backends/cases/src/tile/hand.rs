@@ -7,6 +7,7 @@ use super::{
 use crate::{Buffer, Case};
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::{Binary, Dot4, Operand, P, Stmt, Unary, V};
+use ir::tensor::Dtype;
 
 // ------------------------------------------------------------------------------------------------------ partial accesses
 
@@ -207,7 +208,8 @@ fn pairs(facts: &Facts, name: String, values: [u32; 16], source: Source, to: V, 
     let mut body: Vec<Stmt> = (0..facts.vectors).map(|v| Stmt::Set { to: V(v), bits: v as u32 }).collect();
     body.push(Stmt::Loop { times: 16, body: round });
     let out = 16 * operands.len() * vector as usize;
-    case(facts, name, body, vec![words(values), words(values), filled(out)])
+    let buffer = |buffer: Buffer| if values == BYTES { Buffer { dtype: Dtype::I32, ..buffer } } else { buffer };
+    case(facts, name, body, [words(values), words(values), filled(out)].map(buffer).into())
 }
 
 // -------------------------------------------------------------------------------------------------------------- pointers

@@ -116,7 +116,7 @@ fn narrow_binaries(facts: &Facts) -> Vec<Binary> {
         (Binary::Pair16, menu.pair16),
         (Binary::MulLow8, menu.long8),
         (Binary::MulHigh8, menu.long8),
-        (Binary::IAddPairs, menu.long8),
+        (Binary::IAddPairs, menu.widen8),
         (Binary::LowHalves, menu.matrix8),
         (Binary::HighHalves, menu.matrix8),
     ];

@@ -386,7 +386,8 @@ impl Check<'_> {
         let offered = match op {
             Binary::PairSat => menu.pair_sat,
             Binary::Pair16 => menu.pair16,
-            Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs => menu.long8,
+            Binary::MulLow8 | Binary::MulHigh8 => menu.long8,
+            Binary::IAddPairs => menu.widen8,
             Binary::LowHalves | Binary::HighHalves => menu.matrix8,
             _ => true,
         };
