@@ -11,29 +11,33 @@ use crate::place::{Place, has_margin, padded};
 use crate::{Job, copy, depthwise};
 use ir::Dtype;
 use ir::graph::op::Op;
+use ir::scalar::Literal;
 use ir::tensor::Tensor;
 
 /// Emits the convolution of `job`, if it is one for vectors: f32, constant weights, contiguous channels, one or
 /// two spatial axes.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
-    let Op::Conv { stride, dilation, inflate, low, high, group, epilogue, .. } = job.op else { return false };
+    let Op::Conv { stride, dilation, inflate, low, high, group, fill, epilogue } = job.op else { return false };
     let spatial = stride.len();
     let (x, w) = (&job.operands[0], &job.operands[1]);
     let Some(weights) = w.constant() else { return false };
     let f32s = x.dtype == Dtype::F32 && w.dtype == Dtype::F32 && job.dtype == Dtype::F32;
-    if !f32s || spatial > 2 || job.place.strides[spatial + 1] != 1 {
+    let byte = |d: Dtype| matches!(d, Dtype::U8 | Dtype::I8);
+    let channels = w.shape[spatial];
+    let depthwise = *group > 1 && channels == 1 && w.shape[spatial + 1] == *group;
+    let bytes = depthwise && byte(x.dtype) && byte(w.dtype) && inflate.iter().all(|&i| i == 1);
+    if !(f32s || bytes) || spatial > 2 || job.place.strides[spatial + 1] != 1 {
         return false;
     }
     if inflate.iter().any(|&i| i != 1) {
         return phases::lower(job, weights, builder);
     }
     let window = Window { stride, dilation, low, high, kernel: &w.shape[..spatial] };
-    let place = image(x.place(builder), job, &window, builder);
+    let place = image(x.place(builder), job, &window, *fill, builder);
     if place.strides[spatial + 1] != 1 && x.shape[spatial + 1] > 1 {
         return false;
     }
-    let channels = w.shape[spatial];
-    if *group > 1 && channels == 1 && w.shape[spatial + 1] == *group {
+    if depthwise {
         return depthwise::lower(job, &place, &window, builder);
     }
     let Some((extras, epilogue)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
@@ -116,8 +120,8 @@ pub struct Window<'a> {
     pub kernel: &'a [usize],
 }
 
-/// The place whose first element is the first tap of the first window, with zeros wherever windows leave the image.
-fn image(place: Place, job: &Job, window: &Window, builder: &mut Builder) -> Place {
+/// The place whose first element is the first tap of the first window, with `fill` wherever windows leave the image.
+fn image(place: Place, job: &Job, window: &Window, fill: Literal, builder: &mut Builder) -> Place {
     let shape = &job.operands[0].shape;
     let margin: Vec<(usize, usize)> = (0..window.kernel.len())
         .map(|i| {
@@ -130,11 +134,11 @@ fn image(place: Place, job: &Job, window: &Window, builder: &mut Builder) -> Pla
         .collect();
     let last = shape.len() - 1;
     let contiguous = place.strides[last] == 1 || shape[last] == 1;
-    let place = if has_margin(builder, &place, shape, &margin) && contiguous {
+    let place = if has_margin(builder, &place, shape, &margin, fill.bits) && contiguous {
         place
     } else {
-        let to = padded(builder, "padded".into(), Dtype::F32, shape, &margin, 0);
-        copy::copy(builder, Dtype::F32, shape, &place, &to);
+        let to = padded(builder, "padded".into(), fill.dtype, shape, &margin, fill.bits);
+        copy::copy(builder, fill.dtype, shape, &place, &to);
         to
     };
     let mut start = vec![0; shape.len()];

@@ -1,7 +1,8 @@
 //! Copies between places of any strides, and the operators that only move elements: vectors where four bytes go
-//! together ([`lanes`]), single elements elsewhere. No byte outside the elements of the destination is ever
+//! together ([`lanes`]), or smaller elements lie in runs ([`bytes`]), single elements elsewhere. No byte outside the elements of the destination is ever
 //! written: its neighbours may be another part of a concatenation, or a halo.
 
+mod bytes;
 mod lanes;
 mod pad;
 #[cfg(test)]
@@ -56,7 +57,8 @@ fn sorted(shape: &[usize], from: &[i64], to: &[i64]) -> (Vec<usize>, Vec<i64>, V
 
 /// Copies elements of `width` bytes over sorted axes, strides in elements. Arguments: from, to.
 fn copy_kernel(facts: &Facts, width: usize, shape: &[usize], from: &[i64], to: &[i64]) -> Kernel {
-    lanes::copy(facts, width, shape, from, to).unwrap_or_else(|| generic::copy_kernel(width, shape, from, to))
+    let runs = || bytes::copy(facts, width, shape, from, to);
+    lanes::copy(facts, width, shape, from, to).or_else(runs).unwrap_or_else(|| generic::copy_kernel(width, shape, from, to))
 }
 
 /// A box of a buffer: offset, extents and strides, in elements.
@@ -69,7 +71,8 @@ fn fill_kernel(facts: &Facts, width: usize, regions: &[Region], bits: u64) -> Ke
         (*offset, shape, walks.remove(0))
     };
     let regions: Vec<Region> = regions.iter().filter(|r| !r.1.contains(&0)).map(merged).collect();
-    lanes::fill(facts, width, &regions, bits).unwrap_or_else(|| generic::fill_kernel(width, &regions, bits))
+    let runs = || bytes::fill(facts, width, &regions, bits);
+    lanes::fill(facts, width, &regions, bits).or_else(runs).unwrap_or_else(|| generic::fill_kernel(width, &regions, bits))
 }
 
 /// Fills `shape` elements at a place.

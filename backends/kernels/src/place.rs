@@ -92,8 +92,18 @@ impl Place {
     }
 }
 
-/// Zeros wanted around the spatial axes: before and behind, for each axis.
-type Margin = Vec<(usize, usize)>;
+/// What is wanted around the spatial axes: so many elements before and behind, for each axis, and the bits of each.
+#[derive(Clone, Debug)]
+struct Margin {
+    pads: Vec<(usize, usize)>,
+    fill: u64,
+}
+
+impl Margin {
+    fn is_empty(&self) -> bool {
+        self.pads.iter().all(|&p| p == (0, 0))
+    }
+}
 
 /// Chooses places on demand; see the module.
 pub struct Places<'g> {
@@ -137,9 +147,9 @@ impl<'g> Places<'g> {
     fn look(&mut self, id: NodeId) {
         let operands = self.graph.operands(id);
         match self.graph.op(id) {
-            Op::Conv { low, high, inflate, fill, .. } if inflate.iter().all(|&i| i == 1) && fill.bits == 0 => {
-                let margin = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
-                self.want(operands[0], margin);
+            Op::Conv { low, high, inflate, fill, .. } if inflate.iter().all(|&i| i == 1) => {
+                let pads = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
+                self.want(operands[0], Margin { pads, fill: fill.bits });
             }
             Op::Concat { .. } => {
                 for (slot, &operand) in operands.iter().enumerate() {
@@ -166,8 +176,13 @@ impl<'g> Places<'g> {
     }
 
     fn want(&mut self, id: NodeId, margin: Margin) {
-        let have = self.margin.entry(id).or_insert_with(|| vec![(0, 0); margin.len()]);
-        for (have, want) in have.iter_mut().zip(margin) {
+        let have = self.margin.entry(id).or_insert_with(|| Margin { pads: vec![(0, 0); margin.pads.len()], fill: margin.fill });
+        if have.is_empty() {
+            have.fill = margin.fill;
+        }
+        // who wants another fill than the first one makes a copy
+        let same = have.fill == margin.fill;
+        for (have, want) in have.pads.iter_mut().zip(margin.pads).filter(|_| same) {
             *have = (have.0.max(want.0), have.1.max(want.1));
         }
     }
@@ -183,7 +198,7 @@ impl<'g> Places<'g> {
         let alias = matches!(self.graph.op(operand), Op::Reshape { .. });
         let source_is_computed = !alias || self.computed(self.graph.operands(operand)[0]);
         // a margin and another shape do not go together
-        let margin = self.margin.get(&operand).is_some_and(|m| m.iter().any(|&p| p != (0, 0)));
+        let margin = self.margin.get(&operand).is_some_and(|m| !m.is_empty());
         let reshapes = matches!(self.graph.op(user), Op::Reshape { .. });
         let lost = self.overwritten(user) && self.graph.use_count(operand) > 1;
         if free && source_is_computed && !lost && !(reshapes && margin) {
@@ -212,7 +227,7 @@ impl<'g> Places<'g> {
     /// output, a part of a concatenation, or wants a margin that the view does not have.
     pub fn routed_elsewhere(&self, id: NodeId, view: &Place, builder: &Builder) -> bool {
         let shape = shape_of(self.graph, id);
-        let margin = self.margin.get(&id).is_some_and(|m| !has_margin(builder, view, &shape, m));
+        let margin = self.margin.get(&id).is_some_and(|m| !has_margin(builder, view, &shape, &m.pads, m.fill));
         self.places.contains_key(&id) || self.dest.contains_key(&id) || self.graph.is_output(id) || margin
     }
 
@@ -251,7 +266,7 @@ impl<'g> Places<'g> {
                 _ => Some(whole),
             };
         }
-        let margin = self.margin.get(&id).cloned().filter(|m| m.iter().any(|&p| p != (0, 0)));
+        let margin = self.margin.get(&id).cloned().filter(|m| !m.is_empty());
         let place = match (place, margin) {
             (Some(place), _) => place,
             (None, None) => match self.graph.outputs().iter().position(|(_, o)| *o == id) {
@@ -262,7 +277,7 @@ impl<'g> Places<'g> {
                     Place::dense(buffer, &shape)
                 }
             },
-            (None, Some(margin)) => padded(builder, self.graph.label(id), self.graph.ty(id).dtype, &shape, &margin, 0),
+            (None, Some(margin)) => padded(builder, self.graph.label(id), self.graph.ty(id).dtype, &shape, &margin.pads, margin.fill),
         };
         self.places.insert(id, place.clone());
         place
@@ -283,8 +298,8 @@ pub fn padded(builder: &mut Builder, name: String, dtype: Dtype, shape: &[usize]
     Place { buffer, offset, strides }
 }
 
-/// Whether the memory around `place` holds at least `margin` zeros: its buffer has a halo of that size.
-pub fn has_margin(builder: &Builder, place: &Place, shape: &[usize], margin: &[(usize, usize)]) -> bool {
+/// Whether the memory around `place` holds at least `margin` elements of `fill`: its buffer has such a halo.
+pub fn has_margin(builder: &Builder, place: &Place, shape: &[usize], margin: &[(usize, usize)], fill: u64) -> bool {
     if margin.iter().all(|&m| m == (0, 0)) {
         return true;
     }
@@ -296,7 +311,7 @@ pub fn has_margin(builder: &Builder, place: &Place, shape: &[usize], margin: &[(
     let first: i64 = halo.inner.iter().zip(&strides).take(rank - 1).map(|((f, _), s)| *f as i64 * s).sum();
     let inside = place.offset >= first && place.offset - first < halo.shape[rank - 1] as i64;
     same && inside
-        && halo.fill == 0
+        && halo.fill == fill
         && (0..rank - 1).all(|i| halo.inner[i].1 == shape[i])
         && margin
             .iter()

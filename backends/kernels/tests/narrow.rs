@@ -5,7 +5,7 @@ mod common;
 
 use common::{Model, integers};
 use ir::graph::op::Op;
-use ir::scalar::body;
+use ir::scalar::{Literal, body};
 use ir::{Dtype, NodeId, Tensor};
 
 fn model() -> Model {
@@ -131,6 +131,62 @@ fn operands_of_all_widths_broadcast() {
             let text = "{ t0 = cast.i32(a); t1 = cast.i32(b); t2 = cast.i32(c); t3 = add(t0, t1); t4 = mul(t3, t2); t5 = cast.f32(t4); t6 = mul(t5, d); t7 = max(t6, -128.0); t8 = min(t7, 127.0); t9 = round(t8); cast.i8(t9) }";
             let y = m.add(map(text), &[a, b, c, d]);
             m.check(&[y]);
+        }
+    }
+}
+
+/// A sum, a bias and a factor of the channel, requantized.
+const REQUANTIZE: &str = "{ t0 = add(a, b); t1 = cast.f32(t0); t2 = mul(t1, c); t3 = max(t2, -7.0); t4 = min(t3, 248.0); t5 = round(t4); t6 = cast.i32(t5); t7 = add(t6, 7:i32); cast.u8(t7) }";
+
+#[derive(Clone, Copy)]
+struct Depthwise {
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    channels: usize,
+    types: (Dtype, Dtype),
+}
+
+fn depthwise(of: Depthwise, fill: i64, epilogue: &str, extras: impl Fn(&mut Model) -> Vec<NodeId>) {
+    let Depthwise { size, kernel, stride, channels, types: (x, w) } = of;
+    let mut m = model();
+    let image = m.feed(integers(1, x, &[2, size, size + 1, channels]));
+    let weights = m.fixed(integers(2, w, &[kernel, kernel, 1, channels]));
+    let pad = kernel as i64 / 2;
+    let op = Op::Conv {
+        stride: vec![stride; 2],
+        dilation: vec![1; 2],
+        inflate: vec![1; 2],
+        low: vec![pad; 2],
+        high: vec![pad; 2],
+        group: channels,
+        fill: Literal::int(x, fill),
+        epilogue: body(epilogue).expect("the test's body"),
+    };
+    let mut operands = vec![image, weights];
+    operands.extend(extras(&mut m));
+    let y = m.add(op, &operands);
+    m.check(&[y]);
+}
+
+#[test]
+fn depthwise_convolutions_of_bytes() {
+    use Dtype::*;
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        for (channels, types) in [(5, (U8, I8)), (16, (I8, I8)), (35, (U8, U8)), (64, (U8, I8)), (96, (I8, U8))] {
+            let of = Depthwise { size: 9, kernel, stride, channels, types };
+            depthwise(of, 3, "{ a }", |_| vec![]);
+            // a factor of its own for each channel; a bias that floats hold, and one that they do not
+            for scale in [1000, 100_000_000] {
+                depthwise(of, -4, REQUANTIZE, |m| {
+                    let bias: Vec<u8> = (0..channels as i32).flat_map(|i| ((i - 7) * (scale / 64)).to_le_bytes()).collect();
+                    let factors: Vec<f32> = (0..channels).map(|i| 0.0007 + 0.0001 * i as f32).collect();
+                    vec![m.fixed(Tensor::dense(I32, &[channels], bias)), m.fixed(Tensor::f32s(&[channels], &factors))]
+                });
+            }
+            depthwise(of, 0, "{ t0 = cast.f32(a); t1 = mul(t0, 0.01); t2 = cast.f32(b); t3 = add(t1, t2); cast.i8(t3) }", |m| {
+                vec![m.fixed(integers(7, U8, &[channels]))]
+            });
         }
     }
 }

@@ -103,7 +103,7 @@ fn what_is_around_a_box_is_all_there_is_and_once() {
 #[test]
 fn halos_are_filled_and_nothing_else() {
     use ir::kernel::run::{Buffer, Pointer, run};
-    for (width, fill) in [(4, 0u64), (4, 0xff80_0000), (1, 0x80), (2, 0x3c00), (8, 0), (8, 0x3ff0_0000_0000_0000)] {
+    for (width, fill) in [(4, 0u64), (4, 0xff80_0000), (1, 0x80), (1, 0), (2, 0), (2, 0x3c00), (8, 0), (8, 0x3ff0_0000_0000_0000)] {
         for (shape, inner) in [
             (vec![1, 9, 10, 5], vec![(0, 1), (1, 7), (2, 6), (0, 5)]),
             (vec![2, 6, 6, 8], vec![(0, 2), (0, 5), (1, 5), (0, 7)]),
@@ -147,5 +147,9 @@ fn what_models_copy_goes_by_vectors() {
     assert!(vector(8, &[10, 24], &[24, 1], &[40, 1]));
     // planes far apart
     assert!(vector(4, &[2, 4000, 3000, 3], &[36_000_000, 3000, 1, 12_000_000], &[36_000_000, 9000, 3, 1]));
-    assert!(!vector(1, &[100, 7], &[7, 1], &[9, 1]));
+    // runs of bytes that are no multiple of four
+    assert!(vector(1, &[100, 7], &[7, 1], &[9, 1]));
+    assert!(vector(2, &[100, 33], &[33, 1], &[35, 1]));
+    assert!(vector(1, &[100, 3], &[3, 1], &[7, 1]));
+    assert!(!vector(1, &[100, 3], &[1, 100], &[3, 1]));
 }

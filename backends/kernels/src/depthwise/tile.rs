@@ -3,10 +3,10 @@
 
 use super::{C, Plan, Taps, W, X};
 use crate::body::{Emitter, Param, Pressure};
-use crate::dot::Extra;
 use crate::pieces::around;
-use crate::tile::{Pool, Writer, at};
-use ir::kernel::tile::{Operand, Stmt, V};
+use crate::tile::{self, Pool, Writer, at};
+use ir::Dtype;
+use ir::kernel::tile::{At, Operand, Stmt, Unary, V};
 
 /// Output columns in one tile at most.
 pub(super) const MOST: usize = 14;
@@ -148,7 +148,7 @@ impl Plan<'_> {
 
     /// Every tap for every sum.
     fn each(&self, sums: &[V], valid: usize, weights: &[V], pool: &mut Pool, w: &mut Writer) -> Result<(), Pressure> {
-        let in_memory = self.facts.menu.memory_operand && valid == self.lanes;
+        let in_memory = self.facts.menu.memory_operand && valid == self.lanes && self.bytes.is_none();
         let element = if in_memory { None } else { Some(take(pool)?) };
         let weight = if weights.is_empty() { Some(take(pool)?) } else { None };
         let mut taps = |w: &mut Writer, lines: usize, wide: usize| {
@@ -166,7 +166,7 @@ impl Plan<'_> {
                     match element {
                         None => w.mul_add(acc, tap, Operand::Memory(from)),
                         Some(to) => {
-                            w.push(Stmt::Load { to, at: from, lanes: valid as u8 });
+                            self.load(to, from, valid, w);
                             w.mul_add(acc, tap, Operand::V(to));
                         }
                     }
@@ -204,6 +204,18 @@ impl Plan<'_> {
         w.advance(W, -self.vector(self.taps()));
     }
 
+    /// Elements of the image as floats.
+    fn load(&self, to: V, at: At, valid: usize, w: &mut Writer) {
+        let lanes = valid as u8;
+        match self.bytes {
+            None => w.push(Stmt::Load { to, at, lanes }),
+            Some(kind) => {
+                w.push(Stmt::LoadNarrow { to, at, lanes, kind });
+                w.push(Stmt::Unary { op: Unary::FromInt, to, a: to });
+            }
+        }
+    }
+
     /// One line of the window, `down` bytes below its first: each element once, loaded before the one ahead of it
     /// is done with.
     fn shared(&self, sums: &[V], valid: usize, weights: &[V], down: i64, mut pool: Pool, w: &mut Writer) -> Result<(), Pressure> {
@@ -211,7 +223,7 @@ impl Plan<'_> {
         let elements = self.elements(sums.len());
         let load = |w: &mut Writer, i: usize| {
             if let Some((offset, _)) = elements.get(i) {
-                w.push(Stmt::Load { to: ring[i % 2], at: at(X, down + offset), lanes: valid as u8 });
+                self.load(ring[i % 2], at(X, down + offset), valid, w);
             }
         };
         load(w, 0);
@@ -248,19 +260,35 @@ impl Plan<'_> {
 
     /// Computes the output of column `c` and stores it.
     fn store(&self, c: usize, sum: Param, valid: usize, emitter: &mut Emitter, pool: &mut Pool, w: &mut Writer) -> Result<(), Pressure> {
-        let mut params = vec![sum];
+        let mut params = vec![self.as_own(sum, pool, w)?];
         for (i, extra) in self.extras.iter().enumerate() {
-            let offset = c as i64 * self.extra_step[i].1;
-            params.push(match (extra, self.pointers[i]) {
-                (Extra::Memory { contiguous: true, .. }, Some(p)) => Param::Memory(at(p, offset)),
-                (Extra::Memory { .. }, Some(p)) => Param::Splat(at(p, offset)),
-                _ => Param::Memory(at(W, self.column(i))),
-            });
+            params.push(extra.param(match self.pointers[i] {
+                Some(p) => at(p, c as i64 * self.extra_step[i].1),
+                None => at(W, self.column(i)),
+            }));
         }
         let result = emitter.emit(&self.body, &self.types, &params, valid as u8, pool, w)?;
-        w.push(Stmt::Store { from: result, at: at(C, c as i64 * self.c_step.1), lanes: valid as u8 });
+        w.push(tile::store(result, at(C, c as i64 * self.c_step.1), valid as u8, self.result));
         pool.give(result);
         Ok(())
+    }
+
+    /// A sum, which is a float, as what the epilogue takes.
+    fn as_own(&self, sum: Param, pool: &mut Pool, w: &mut Writer) -> Result<Param, Pressure> {
+        if self.own == Dtype::F32 {
+            return Ok(sum);
+        }
+        let to = match sum {
+            Param::Owned(v) => v,
+            Param::Memory(at) => {
+                let to = take(pool)?;
+                w.push(Stmt::Load { to, at, lanes: self.lanes as u8 });
+                to
+            }
+            Param::Splat(_) | Param::Narrow(..) | Param::NarrowSplat(..) => unreachable!("a sum is a whole vector"),
+        };
+        w.push(Stmt::Unary { op: Unary::ToInt, to, a: to });
+        Ok(Param::Owned(to))
     }
 
     /// Whether products and epilogue of a tile find registers.
