@@ -636,7 +636,7 @@ fn swapped(op: Binary) -> bool {
         Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::And | Binary::Or | Binary::Xor => false,
         Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,
         Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => false,
-        Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => false,
+        Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves | Binary::LowLanes | Binary::HighLanes => false,
     }
 }
 
@@ -660,7 +660,13 @@ fn binary(mut ins: InstructionSink, op: Binary) {
         Binary::Add16 => ins.i16x8_add(),
         Binary::Pair16 => ins.i32x4_dot_i16x8_s(),
         Binary::IAddPairs => panic!("it takes its sides twice"),
-        Binary::PairSat | Binary::MulLow8 | Binary::MulHigh8 | Binary::LowHalves | Binary::HighHalves => {
+        Binary::PairSat
+        | Binary::MulLow8
+        | Binary::MulHigh8
+        | Binary::LowHalves
+        | Binary::HighHalves
+        | Binary::LowLanes
+        | Binary::HighLanes => {
             panic!("{op:?} is off the menu of WebAssembly")
         }
     };

@@ -420,7 +420,13 @@ fn binary(op: Binary) -> &'static Form {
         Binary::Add16 => &form::vpaddw,
         Binary::PairSat => &form::vpmaddubsw,
         Binary::Pair16 => &form::vpmaddwd,
-        Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => panic!("{op:?} is off the menu of x86-64"),
+        Binary::MulLow8
+        | Binary::MulHigh8
+        | Binary::IAddPairs
+        | Binary::LowHalves
+        | Binary::HighHalves
+        | Binary::LowLanes
+        | Binary::HighLanes => panic!("{op:?} is off the menu of x86-64"),
     }
 }
 

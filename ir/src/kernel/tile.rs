@@ -292,6 +292,10 @@ pub enum Binary {
     LowHalves,
     /// In each 16 bytes: the last eight of `a`, then the last eight of `b`. Menu: `matrix8`.
     HighHalves,
+    /// In each 16 bytes: the first two lanes of `a` and those of `b`, in turns. Menu: `matrix8`.
+    LowLanes,
+    /// In each 16 bytes: the last two lanes of `a` and those of `b`, in turns. Menu: `matrix8`.
+    HighLanes,
 }
 
 impl Binary {
@@ -299,7 +303,7 @@ impl Binary {
     pub fn is_narrow(self) -> bool {
         match self {
             Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => true,
-            Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves => true,
+            Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves | Binary::LowLanes | Binary::HighLanes => true,
             Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => false,
             Binary::And | Binary::Or | Binary::Xor | Binary::AndNot => false,
             Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,

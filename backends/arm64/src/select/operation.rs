@@ -31,6 +31,8 @@ fn three(op: Binary) -> Three {
         Binary::IAddPairs => form::ADDP,
         Binary::LowHalves => form::ZIP1_D,
         Binary::HighHalves => form::ZIP2_D,
+        Binary::LowLanes => form::ZIP1,
+        Binary::HighLanes => form::ZIP2,
         Binary::PairSat | Binary::Pair16 => panic!("{op:?} is off the menu of ARM64"),
     }
 }

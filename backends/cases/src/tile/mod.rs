@@ -119,6 +119,8 @@ fn narrow_binaries(facts: &Facts) -> Vec<Binary> {
         (Binary::IAddPairs, menu.widen8),
         (Binary::LowHalves, menu.matrix8),
         (Binary::HighHalves, menu.matrix8),
+        (Binary::LowLanes, menu.matrix8),
+        (Binary::HighLanes, menu.matrix8),
     ];
     all.into_iter().filter_map(|(op, has)| has.then_some(op)).collect()
 }

@@ -54,6 +54,11 @@ pub(super) fn add_pairs<const L: usize>(a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
     })
 }
 
+/// Two lanes from `first` on of each four, those of `a` and those of `b` in turns.
+pub(super) fn lanes_of<const L: usize>(a: Lanes<L>, b: Lanes<L>, first: usize) -> Lanes<L> {
+    from_fn(|i| [&a, &b][i % 2][i / 4 * 4 + first + i % 4 / 2])
+}
+
 /// The lanes from `first` on of two in each four, those of `a` and those of `b`.
 pub(super) fn halves_of<const L: usize>(a: Lanes<L>, b: Lanes<L>, first: usize) -> Lanes<L> {
     from_fn(|i| if i % 4 < 2 { a[i + first] } else { b[i - 2 + first] })

@@ -653,6 +653,8 @@ fn products_of_halves_are_added_up() {
     ints([1, 2, 30, 40], [500, 600, i32::MAX, 1], "v4 = iadd_pairs v0, v1", [3, 70, 1100, i32::MIN]);
     ints([1, 2, 3, 4], [5, 6, 7, 8], "v4 = low_halves v0, v1", [1, 2, 5, 6]);
     ints([1, 2, 3, 4], [5, 6, 7, 8], "v4 = high_halves v0, v1", [3, 4, 7, 8]);
+    ints([1, 2, 3, 4], [5, 6, 7, 8], "v4 = low_lanes v0, v1", [1, 5, 2, 6]);
+    ints([1, 2, 3, 4], [5, 6, 7, 8], "v4 = high_lanes v0, v1", [3, 7, 4, 8]);
 }
 
 #[test]

@@ -299,6 +299,8 @@ fn binary<const L: usize>(op: Binary, a: Lanes<L>, b: Lanes<L>, min_max: MinMax)
         Binary::IAddPairs => bytes::add_pairs(a, b),
         Binary::LowHalves => bytes::halves_of(a, b, 0),
         Binary::HighHalves => bytes::halves_of(a, b, 2),
+        Binary::LowLanes => bytes::lanes_of(a, b, 0),
+        Binary::HighLanes => bytes::lanes_of(a, b, 2),
     }
 }
 

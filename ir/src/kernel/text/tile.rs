@@ -10,6 +10,7 @@ words! { binary parse_binary BINARY Binary {
     IAdd "iadd", ISub "isub", IMul "imul", IMin "imin", IMax "imax",
     Add16 "add16", PairSat "pair_sat", Pair16 "pair16", MulLow8 "mul_low8", MulHigh8 "mul_high8",
     IAddPairs "iadd_pairs", LowHalves "low_halves", HighHalves "high_halves",
+    LowLanes "low_lanes", HighLanes "high_lanes",
 } }
 
 words! { dot4 parse_dot4 DOT4 Dot4 {

@@ -388,7 +388,7 @@ impl Check<'_> {
             Binary::Pair16 => menu.pair16,
             Binary::MulLow8 | Binary::MulHigh8 => menu.long8,
             Binary::IAddPairs => menu.widen8,
-            Binary::LowHalves | Binary::HighHalves => menu.matrix8,
+            Binary::LowHalves | Binary::HighHalves | Binary::LowLanes | Binary::HighLanes => menu.matrix8,
             _ => true,
         };
         self.offered(offered, &op, faults);
