@@ -38,6 +38,7 @@ pub struct Options {
     /// Prefix of everything in C: its own `c_identifier`.
     pub name: String,
     pub passes: passes::run::Options,
+    pub kernels: kernels::Options,
     /// Sizes of named dimensions.
     pub dims: BTreeMap<String, Extent>,
     /// Inputs that become constants.
@@ -55,6 +56,7 @@ impl Options {
             weights: None,
             name: name.into(),
             passes: passes::run::Options::default(),
+            kernels: kernels::Options::default(),
             dims: BTreeMap::new(),
             bind: BTreeMap::new(),
             shapes: BTreeMap::new(),
@@ -228,7 +230,7 @@ pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<
     let widest = options.levels.iter().map(|level| level.facts).rev().max_by_key(|facts| facts.vector_bytes);
     for &level in &options.levels {
         let facts = level.facts;
-        match kernels::lower_like(graph, facts, widest.unwrap_or(facts)) {
+        match kernels::lower_like(graph, facts, widest.unwrap_or(facts), options.kernels) {
             Ok(program) => {
                 sound(&program, level)?;
                 match budget::arena(&program) {

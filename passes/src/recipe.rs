@@ -15,7 +15,7 @@ pub enum Recipe {
     O2,
     /// The same as `O2` for now: no rule here buys speed with size.
     O3,
-    /// As small as possible: the same as `O2` for now.
+    /// As `O2`; kernels leave out what buys speed with size.
     Os,
 }
 

@@ -73,6 +73,8 @@ pub struct Builder<'a> {
     pub packing: &'a Facts,
     /// Work that is cut into calls of one step.
     pub tasks: Tasks,
+    /// How far results of Winograd's algorithm may be off, relative to the largest; `None` where it is not wanted.
+    pub winograd: Option<f64>,
     pub buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
     known: HashMap<Kernel, usize>,
@@ -90,6 +92,7 @@ impl<'a> Builder<'a> {
             facts,
             packing: facts,
             tasks: Tasks::default(),
+            winograd: None,
             buffers: Vec::new(),
             kernels: Vec::new(),
             known: HashMap::new(),

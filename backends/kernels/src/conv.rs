@@ -4,6 +4,7 @@
 //! image is inflated, as a transposed convolution does it, it is several plain ones ([`phases`]).
 
 mod phases;
+mod winograd;
 
 use crate::build::Builder;
 use crate::dot::{self, Extra, Level, Product, Right, Segment};
@@ -39,6 +40,9 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     }
     if depthwise {
         return depthwise::lower(job, &place, &window, builder);
+    }
+    if winograd::lower(job, &place, &window, weights, builder) {
+        return true;
     }
     let Some((extras, epilogue)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
     let rank = spatial + 2;

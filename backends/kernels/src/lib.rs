@@ -85,20 +85,33 @@ impl Job<'_> {
     }
 }
 
+/// What the user decides about kernels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    pub tasks: Tasks,
+    /// Convolutions may be computed by Winograd's algorithm where results are off by no more than this, relative to the largest
+    /// result of a layer; `None`: never.
+    pub winograd: Option<f64>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { tasks: Tasks::default(), winograd: Some(WINOGRAD_ERROR) }
+    }
+}
+
+/// How far results of Winograd's algorithm may be off unless the user says another figure.
+pub const WINOGRAD_ERROR: f64 = 1e-3;
+
 /// Lowers a verified graph whose dimensions are all fixed. Faults: a symbolic dimension, sizes beyond what
 /// addresses reach, and what no kernel covers; all of them, each naming its node.
 pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
-    lower_like(graph, facts, facts)
+    lower_like(graph, facts, facts, Options::default())
 }
 
 /// The same with the weights of products laid out as for `packing`, a level of the same machine whose vectors are at
 /// least as wide: levels that are lowered like one of them share these bytes.
-pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts) -> Result<Program, Vec<Fault>> {
-    lower_in_tasks(graph, facts, packing, Tasks::default())
-}
-
-/// The same with steps cut into calls as `tasks` says.
-pub fn lower_in_tasks(graph: &Graph, facts: &Facts, packing: &Facts, tasks: Tasks) -> Result<Program, Vec<Fault>> {
+pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Options) -> Result<Program, Vec<Fault>> {
     let order = graph.order();
     let mut faults: Vec<Fault> = order.iter().filter(|&&id| graph.ty(id).fixed().is_none()).map(|&id| unbound(graph, id)).collect();
     if !faults.is_empty() {
@@ -106,7 +119,8 @@ pub fn lower_in_tasks(graph: &Graph, facts: &Facts, packing: &Facts, tasks: Task
     }
     let mut builder = Builder::new(facts);
     builder.packing = packing;
-    builder.tasks = tasks;
+    builder.tasks = options.tasks;
+    builder.winograd = options.winograd;
     let mut places = Places::new(graph, &order, &mut builder);
     for &id in &order {
         builder.what = graph.op(id).mnemonic().into();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Model;
+use common::{Model, WIDE};
 use ir::graph::op::Op;
 use ir::scalar::{Body, Literal, body};
 use proptest::prelude::*;
@@ -219,5 +219,24 @@ proptest! {
         let op = conv(stride, 1, pad, channels, if wide { GELU } else { "{ t0 = mul(a, d); t1 = add(t0, c); add(t1, b) }" });
         let z = m.add(op, &[x, w, b, y, s]);
         m.check(&[z]);
+    }
+}
+
+#[test]
+fn three_by_three_filters_take_fewer_products() {
+    // tiles that fit and tiles that do not, channels that do not fill a vector, a batch, every kind of operand
+    let other = "{ t0 = add(a, b); t1 = mul(t0, d); add(t1, c) }";
+    let cases = [(1, 12, 24, 64, 64, other), (2, 14, 15, 40, 72, other), (1, 7, 18, 65, 48, GELU), (1, 28, 9, 48, 50, "{ a }")];
+    for (batch, lines, columns, channels, filters, text) in cases {
+        let mut m = Model::new(1.0, 2e-5);
+        m.options.winograd = Some(1e-3);
+        let x = m.input(&[batch, lines, columns, channels]);
+        let (w, b) = (m.constant(1, &[3, 3, channels, filters]), m.constant(2, &[filters]));
+        let (rest, scale) = (m.input(&[batch, lines, columns, filters]), m.input(&[batch, lines, columns, 1]));
+        let operands = [x, w, b, rest, scale];
+        let y = m.add(conv(1, 1, 1, 1, text), &operands[..if text == "{ a }" { 2 } else { 5 }]);
+        let program = m.lower(&[y], &WIDE, &WIDE);
+        assert!(program.kernels.iter().any(|k| k.name.starts_with("winograd")), "it pays");
+        m.check(&[y]);
     }
 }

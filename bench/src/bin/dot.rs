@@ -6,6 +6,7 @@
 use bench::machine::{Loaded, Memory, levels, peak};
 use ir::graph::op::Op;
 use ir::{Body, Dtype, Graph, Tensor, Type};
+use kernels::Options;
 use kernels::tasks::Tasks;
 
 const SHAPES: &[(usize, usize, usize)] = &[
@@ -33,8 +34,8 @@ fn main() -> Result<(), String> {
             let b = graph.constant(Tensor::f32s(&[k, n], &weights), &[]);
             let c = graph.add(Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() }, &[a, b], &[]).map_err(fault)?;
             graph.set_outputs(vec![("c".into(), c)]);
-            let whole = Tasks { most: 1, ..Tasks::default() };
-            let program = kernels::lower_in_tasks(&graph, facts, facts, whole).map_err(|f| format!("{f:?}"))?;
+            let whole = Options { tasks: Tasks { most: 1, ..Tasks::default() }, ..Options::default() };
+            let program = kernels::lower_like(&graph, facts, facts, whole).map_err(|f| format!("{f:?}"))?;
             let kernel = &program.kernels[program.steps[0].calls[0].kernel];
             let loaded = Loaded::kernel(kernel, facts)?;
             let left: Vec<f32> = (0..m * k).map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0).collect();

@@ -6,6 +6,7 @@
 use bench::machine::{Loaded, Memory, levels, peak};
 use ir::kernel::KernelBody;
 use ir::program::Address;
+use kernels::Options;
 use kernels::tasks::Tasks;
 
 fn main() -> Result<(), String> {
@@ -17,8 +18,8 @@ fn main() -> Result<(), String> {
     let told = |faults: Vec<ir::Fault>| faults.iter().map(|f| f.to_string()).collect::<Vec<_>>().join("\n");
     let mut graph = frontend::import(bytes.into(), &frontend::NoFiles, &frontend::Options::default()).map_err(told)?.graph;
     passes::optimize(&mut graph, &passes::Options::default(), &mut ()).map_err(told)?;
-    let whole = Tasks { most: 1, ..Tasks::default() };
-    let program = kernels::lower_in_tasks(&graph, facts, facts, whole).map_err(told)?;
+    let whole = Options { tasks: Tasks { most: 1, ..Tasks::default() }, ..Options::default() };
+    let program = kernels::lower_like(&graph, facts, facts, whole).map_err(told)?;
     let memory = |bytes: u64| Memory::new(bytes as usize);
     let mut inputs: Vec<Memory> = program.inputs.iter().map(|p| memory(p.bytes)).collect();
     let mut outputs: Vec<Memory> = program.outputs.iter().map(|p| memory(p.bytes)).collect();

@@ -29,7 +29,7 @@ pub struct ModelArgs {
 /// What the passes do.
 #[derive(Args)]
 pub struct PassArgs {
-    /// How much to optimize: 0, 2, 3, s (3 and s are as 2 for now)
+    /// How much to optimize: 0, 2, 3, s (3 is as 2 for now, s leaves out what buys speed with size)
     #[arg(short = 'O', value_name = "LEVEL", default_value = "2", value_parser = recipe)]
     recipe: Recipe,
     /// Leave out a pass or rule; may be repeated or separated by commas
@@ -41,6 +41,12 @@ pub struct PassArgs {
     /// Compare with the reference interpreter before and after every pass
     #[arg(long)]
     check: bool,
+    /// Compute every convolution directly; as -Os and -O0 do
+    #[arg(long)]
+    no_winograd: bool,
+    /// How far results of Winograd's algorithm may be off, relative to a layer's largest result
+    #[arg(long, value_name = "ERROR", default_value_t = kernels::WINOGRAD_ERROR, value_parser = error)]
+    winograd_error: f64,
 }
 
 /// What to compile for.
@@ -79,6 +85,11 @@ fn binding(text: &str) -> std::result::Result<(String, PathBuf), String> {
     }
 }
 
+fn error(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|e| e.is_finite() && *e >= 0.0);
+    number.ok_or_else(|| format!("{text:?} is not a number from 0 on"))
+}
+
 fn recipe(text: &str) -> std::result::Result<Recipe, String> {
     let all: Vec<&str> = Recipe::ALL.iter().map(|r| r.name()).collect();
     let found = Recipe::ALL.iter().copied().find(|r| r.name().trim_start_matches(['-', 'O']) == text);
@@ -110,6 +121,8 @@ pub fn setup(model: &ModelArgs, passes: &PassArgs, target: &TargetArgs, name: Op
     options.passes.skip = passes.skip.clone();
     options.passes.fuel = passes.fuel;
     options.passes.check = passes.check;
+    let winograd = !passes.no_winograd && !matches!(passes.recipe, Recipe::O0 | Recipe::Os);
+    options.kernels.winograd = winograd.then_some(passes.winograd_error);
     for (name, extent) in &model.dims {
         if options.dims.insert(name.clone(), *extent).is_some_and(|old| old != *extent) {
             return Err(Error::usage(format!("dimension {name:?} is given twice")));

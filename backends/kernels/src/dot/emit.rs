@@ -5,8 +5,8 @@ use super::epilogue::Behind;
 use super::panels::{Panel, pack, panels};
 use super::{Extra, Level, Product, Right, start_from_bias};
 use crate::Job;
-use crate::build::{Builder, Home, Pointer};
-use crate::tile::{arg, near};
+use crate::build::{BufferId, Builder, Home, Pointer};
+use crate::tile::{Writer, arg, near};
 use ir::Dtype;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::P;
@@ -89,6 +89,41 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     let pieces = emit.pieces(&batch, emit.cut(&batch, outside, builder.tasks), outside, &pointers);
     builder.step(pieces, product.macs);
     true
+}
+
+/// A product of packed weights inside a larger kernel, without an epilogue: A, B and C are its first three pointers.
+#[derive(Clone)]
+pub struct Inner {
+    shape: Shape,
+    panels: Vec<Panel>,
+    matrix_bytes: i64,
+}
+
+impl Inner {
+    /// How `product` is cut. `None` when its rows are farther apart than an address reaches.
+    pub fn new(product: &Product, facts: &Facts, packing: &Facts) -> Option<Inner> {
+        let emit = plan(product, facts, packing);
+        emit.reaches().then(|| Inner { shape: emit.shape, matrix_bytes: emit.all_bytes(), panels: emit.panels.clone() })
+    }
+
+    /// Bytes of one matrix of weights.
+    pub fn matrix_bytes(&self) -> i64 {
+        self.matrix_bytes
+    }
+
+    /// Lays out the matrices of `product`, one after the other.
+    pub fn pack(&self, product: &Product, builder: &mut Builder) -> BufferId {
+        let Right::Packed { matrices, .. } = &product.right else { unreachable!("weights of an inner product are packed") };
+        pack(builder, matrices, product, &[], &self.panels)
+    }
+
+    /// Writes the statements. Pointers end where they began.
+    pub fn write(&self, product: &Product, facts: &Facts, w: &mut Writer) {
+        let emit = Emit { shape: self.shape, panels: self.panels.clone(), ..plan(product, facts, facts) };
+        let mut batch = product.batch.clone();
+        batch.iter_mut().for_each(|level| level.b = self.matrix_bytes);
+        emit.batches(&batch, 0, w, &|w: &mut Writer| emit.grid(false, w));
+    }
 }
 
 /// Fewer, longer loops.

@@ -22,7 +22,7 @@ use crate::build::Home;
 use crate::copy;
 use crate::place::{Place, dense_strides};
 use crate::{Job, Source, Where};
-pub use emit::emit;
+pub use emit::{Inner, emit};
 pub use epilogue::is_long;
 pub use extras::{Extra, extra_steps, extras, extras_of, start_from_bias};
 use ir::Dtype;

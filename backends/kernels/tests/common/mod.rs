@@ -9,6 +9,7 @@ use ir::kernel::facts::{Menu, MinMax};
 use ir::kernel::{Facts, KernelBody};
 use ir::program::{self, Program};
 use ir::{Dtype, Graph, NodeId, Tensor, Type};
+use kernels::Options;
 use kernels::tasks::Tasks;
 
 const PLAIN: Menu = Menu::PLAIN;
@@ -104,12 +105,21 @@ pub struct Model {
     tolerance: f32,
     /// Scalar kernels may be among the program's.
     pub mixed: bool,
+    /// What is decided about its kernels.
+    pub options: Options,
 }
 
 impl Model {
     /// Its numbers lie in -size..size.
     pub fn new(size: f32, tolerance: f32) -> Model {
-        Model { graph: Graph::new(), feeds: Vec::new(), size, tolerance, mixed: false }
+        Model {
+            graph: Graph::new(),
+            feeds: Vec::new(),
+            size,
+            tolerance,
+            mixed: false,
+            options: Options { winograd: None, ..Options::default() },
+        }
     }
 
     pub fn input(&mut self, shape: &[usize]) -> NodeId {
@@ -140,12 +150,12 @@ impl Model {
 
     /// The sound program that computes the outputs, with weights laid out as for `packing`.
     pub fn lower(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts) -> Program {
-        self.lower_in_tasks(outputs, facts, packing, Tasks::default())
+        self.lower_in_tasks(outputs, facts, packing, self.options.tasks)
     }
 
     fn lower_in_tasks(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts, tasks: Tasks) -> Program {
         self.set_outputs(outputs);
-        let program = kernels::lower_in_tasks(&self.graph, facts, packing, tasks).expect("it lowers");
+        let program = kernels::lower_like(&self.graph, facts, packing, Options { tasks, ..self.options }).expect("it lowers");
         program::verify(&program, facts).unwrap_or_else(|wrong| panic!("on the machine `{}`: {}", facts.name, wrong.join("\n")));
         program
     }

@@ -1,0 +1,249 @@
+//! Convolution with 3x3 filters by Winograd's minimal filtering: tiles of the image are transformed, one product for each
+//! point of the transform, tiles of the result transformed back with the epilogue. A call does all three for some lines of
+//! tiles, in the worker's scratch: what it needs of the image stays in L2.
+//!
+//! What is worth it, and how large tiles and calls are, stands here; [`points`] knows the matrices, [`combine`] applies one,
+//! [`block`] writes the kernel, [`weights`] transforms filters and says how far results are off.
+
+mod block;
+mod combine;
+mod points;
+mod weights;
+
+use super::Window;
+use crate::build::{Builder, Home, Pointer};
+use crate::dot::{self, Extra};
+use crate::place::Place;
+use crate::{Job, tile};
+use block::{Block, Streams};
+use ir::Dtype;
+use ir::graph::op::Op;
+use ir::kernel::Facts;
+use ir::program::{Packed, Part};
+use ir::scalar::Body;
+use ir::tensor::Tensor;
+use points::{Matrices, SIZES, TAPS};
+
+/// What is predicted to take less than so much of the time of the plain product is taken.
+const WORTH: f64 = 0.9;
+
+/// Bytes that come from beyond L2 in a cycle.
+const BEYOND: f64 = 16.0;
+
+/// Fewer channels are all transforms and no products.
+const FEWEST_CHANNELS: usize = 16;
+
+/// The sizes of a convolution: of its result, and channels on both sides.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    batch: usize,
+    out: (usize, usize),
+    channels: usize,
+    filters: usize,
+}
+
+/// How a convolution is cut: tiles of `m x m`, calls of `rows` lines of tiles and one of `parts` equal parts of the filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    m: usize,
+    rows: usize,
+    parts: usize,
+}
+
+/// Emits the convolution of `job` if it is one for this and the builder allows it; `image` starts at the first tap of the
+/// first window. `false` leaves nothing behind.
+pub fn lower(job: &Job, image: &Place, window: &Window, weights: &Tensor, builder: &mut Builder) -> bool {
+    let Op::Conv { group, epilogue, .. } = job.op else { return false };
+    let Some(allowed) = builder.winograd else { return false };
+    let plain = *group == 1 && window.kernel == [TAPS, TAPS] && window.stride == [1, 1] && window.dilation == [1, 1];
+    let (channels, filters) = (weights.shape()[2.min(weights.shape().len() - 1)], *weights.shape().last().expect("weights have axes"));
+    if !plain || channels.min(filters) < FEWEST_CHANNELS {
+        return false;
+    }
+    let sizes = Sizes { batch: job.shape[0], out: (job.shape[1], job.shape[2]), channels, filters };
+    let Some(shape) = sizes.choose(epilogue.terms.len(), builder) else { return false };
+    let matrices = Matrices::new(shape.m);
+    if weights::error(&matrices, weights) > allowed {
+        return false;
+    }
+    let Some((extras, body)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
+    if extras.iter().filter(|e| matches!(e, Extra::Memory { .. })).count() > 2 {
+        return false;
+    }
+    emit(job, image, weights, (sizes, shape), &matrices, &extras, &body, builder).is_some()
+}
+
+impl Sizes {
+    fn tiles(&self, m: usize) -> (usize, usize) {
+        (self.out.0.div_ceil(m), self.out.1.div_ceil(m))
+    }
+
+    /// The cut with the least predicted time, if that is worth it.
+    fn choose(&self, terms: usize, builder: &Builder) -> Option<Shape> {
+        // levels that share weights cut alike
+        let facts = builder.packing;
+        let macs = self.batch * self.out.0 * self.out.1 * self.channels * self.filters * TAPS * TAPS;
+        let rate = (facts.lanes() * facts.accumulators as usize / 4) as f64;
+        let plain = macs as f64 / rate / 0.95;
+        let wanted = builder.tasks.worth(macs as u64, 0).min(4);
+        let mut best: Option<(f64, Shape)> = None;
+        for m in SIZES {
+            let lines = self.tiles(m).0;
+            for rows in 1..=lines {
+                let calls = self.batch * lines.div_ceil(rows);
+                // two workers want two calls; filters are cut where lines are too few
+                let parts = if calls == 1 && wanted > 1 && self.filters.is_multiple_of(2 * facts.lanes()) { 2 } else { 1 };
+                let shape = Shape { m, rows, parts };
+                let odd = if wanted > 1 && (calls * parts) % 2 == 1 { 1.02 } else { 1.0 };
+                let cycles = self.cycles(shape, terms, rate, facts) * odd;
+                if best.is_none_or(|(least, _)| cycles < least) {
+                    best = Some((cycles, shape));
+                }
+            }
+        }
+        best.filter(|(cycles, _)| *cycles < WORTH * plain).map(|(_, shape)| shape)
+    }
+
+    /// Predicted cycles: products, transforms, and what comes from beyond L2.
+    fn cycles(&self, shape: Shape, terms: usize, rate: f64, facts: &Facts) -> f64 {
+        let (down, right) = self.tiles(shape.m);
+        let size = shape.m + TAPS - 1;
+        let points = (size * size) as f64;
+        let tiles = (self.batch * down * right) as f64;
+        let vectors = |n: usize| n.div_ceil(facts.lanes()) as f64;
+        let (channels, filters) = (self.channels as f64, self.filters as f64);
+        let products = tiles * points * channels * filters / rate / 0.88;
+        // two passes of size lines each: loads, stores, and about as many operations as points along both axes
+        let there = tiles * vectors(self.channels) * shape.parts as f64 * points * 3.0;
+        let back = tiles * vectors(self.filters) * (points * 2.6 + (shape.m * shape.m * (terms + 1)) as f64 / 2.0);
+        let calls = (self.batch * down.div_ceil(shape.rows) * shape.parts) as f64;
+        let weights = points * channels * filters * 4.0 / shape.parts as f64;
+        let block = points * (shape.rows * right * (self.channels + self.filters / shape.parts)) as f64 * 4.0;
+        let l2 = facts.caches[1] as f64;
+        // weights stay in L2 when what a call works on leaves them room
+        let again = if weights + block > l2 { calls * weights } else { weights };
+        let spilt = if block > 0.7 * l2 { 2.0 * calls * block } else { 0.0 };
+        products + there + back + (again + spilt) / BEYOND
+    }
+}
+
+/// Calls of one step, one for each block of lines and part of the filters. `None` where an epilogue is wider than all
+/// registers or rows farther apart than an address reaches.
+#[allow(clippy::too_many_arguments)]
+fn emit(
+    job: &Job,
+    image: &Place,
+    weights: &Tensor,
+    (sizes, shape): (Sizes, Shape),
+    matrices: &Matrices,
+    extras: &[Extra],
+    body: &Body,
+    builder: &mut Builder,
+) -> Option<()> {
+    let facts = builder.facts;
+    let filters = sizes.filters / shape.parts;
+    let lines = sizes.tiles(shape.m).0;
+    let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, 4)).collect();
+    let streams = Streams {
+        image: [image.strides[1] * 4, image.strides[2] * 4],
+        result: [job.place.strides[1] * 4, job.place.strides[2] * 4],
+        extras: steps.iter().map(|s| [s[1], s[2]]).collect(),
+    };
+    let blocks = tile_rows(lines, shape.rows);
+    let rows = |count: usize, last: bool| {
+        let partial = if last { sizes.out.0 - (lines - 1) * shape.m } else { shape.m };
+        if partial == shape.m { (count, None) } else { (count - 1, Some(partial)) }
+    };
+    let mut kinds: Vec<Block> = Vec::new();
+    let mut lists: Vec<Vec<Vec<Pointer>>> = Vec::new();
+    let mut first: Vec<(usize, usize)> = Vec::new();
+    let mut start = 0;
+    for (i, &count) in blocks.iter().enumerate() {
+        let (full, partial) = rows(count, i + 1 == blocks.len());
+        let block = Block::new(
+            facts,
+            builder.packing,
+            matrices,
+            (sizes.channels, filters),
+            (full, partial, sizes.out.1),
+            &streams,
+            extras,
+            body,
+            shape,
+            kinds.first(),
+        )?;
+        let kind = kinds.iter().position(|k| k.same_rows(&block)).unwrap_or_else(|| {
+            kinds.push(block);
+            lists.push(Vec::new());
+            kinds.len() - 1
+        });
+        first.push((kind, start));
+        start += count;
+    }
+    let scratch_bytes = kinds.iter().map(Block::scratch_bytes).max()?;
+    let scratch = builder.buffer("winograd", Home::Scratch, scratch_bytes as u64);
+    for part in 0..shape.parts {
+        let columns = part * filters;
+        let packed = kinds[0].pack(matrices, weights, (columns, filters), builder);
+        let constants = constants(extras, (columns, filters), facts, builder);
+        for n in 0..sizes.batch {
+            for &(kind, row) in &first {
+                let line = (row * shape.m) as i64;
+                let mut args = vec![
+                    Pointer { buffer: scratch, offset: 0 },
+                    Pointer { buffer: packed, offset: 0 },
+                    Pointer { buffer: scratch, offset: kinds[kind].sums_offset() },
+                    moved(Job::pointer(image, Dtype::F32), n as i64 * image.strides[0] * 4 + line * streams.image[0]),
+                    moved(
+                        Job::pointer(&job.place, Dtype::F32),
+                        n as i64 * job.place.strides[0] * 4 + line * streams.result[0] + columns as i64 * 4,
+                    ),
+                ];
+                args.extend(constants);
+                for (i, extra) in extras.iter().enumerate() {
+                    if let Extra::Memory { place, dtype, contiguous } = extra {
+                        let column = if *contiguous { columns as i64 * 4 } else { 0 };
+                        args.push(moved(Job::pointer(place, *dtype), n as i64 * steps[i][0] + line * steps[i][1] + column));
+                    }
+                }
+                lists[kind].push(args);
+            }
+        }
+    }
+    let macs = (job.shape.iter().product::<usize>() * sizes.channels * TAPS * TAPS) as u64;
+    let calls = kinds.iter().map(Block::kernel).collect::<Option<Vec<_>>>()?;
+    builder.step(calls.into_iter().zip(lists).collect(), macs);
+    Some(())
+}
+
+fn moved(pointer: Pointer, by: i64) -> Pointer {
+    Pointer { offset: pointer.offset + by, ..pointer }
+}
+
+/// `lines` as blocks of `most`, balanced.
+fn tile_rows(lines: usize, most: usize) -> Vec<usize> {
+    let blocks = lines.div_ceil(most);
+    (0..blocks).map(|i| lines / blocks + usize::from(i < lines % blocks)).collect()
+}
+
+/// Operands that have one value for each filter, those of a part side by side, each padded to whole vectors.
+fn constants(extras: &[Extra], (first, count): (usize, usize), facts: &Facts, builder: &mut Builder) -> Option<Pointer> {
+    let width = count.next_multiple_of(facts.lanes());
+    let part = |tensor: &Tensor| {
+        let source = tensor.slice(&[first], &[1], &[count]);
+        Part::Layout { source, padded: vec![width], split: vec![vec![width]], order: vec![0] }
+    };
+    let parts: Vec<Part> = extras
+        .iter()
+        .filter_map(|e| match e {
+            Extra::Columns(tensor) => Some(part(tensor)),
+            Extra::Memory { .. } => None,
+        })
+        .collect();
+    (!parts.is_empty()).then(|| Pointer { buffer: builder.constant(Packed { align: 64, parts }), offset: 0 })
+}
+
+/// Whether a displacement fits an address.
+fn near(bytes: i64) -> bool {
+    tile::near(bytes)
+}
