@@ -40,7 +40,8 @@ fn print(name: &str, op: Op, input: &[usize], weights: &[usize]) -> Result<(), S
     let w = graph.constant(Tensor::f32s(weights, &vec![1.0; weights.iter().product()]), &[]);
     let y = graph.add(op, &[x, w], &[]).map_err(fault)?;
     graph.set_outputs(vec![("y".into(), y)]);
-    let program = kernels::lower(&graph, &ARMV8).map_err(|faults| format!("{faults:?}"))?;
+    let direct = kernels::Options { winograd: None, ..kernels::Options::default() };
+    let program = kernels::lower_like(&graph, &ARMV8, &ARMV8, direct).map_err(|faults| format!("{faults:?}"))?;
     let multiply_adds = |turn: &[u32]| turn.iter().filter(|word| loops::is_multiply_add(**word)).count();
     let turns = program.kernels.iter().filter_map(|kernel| match &kernel.body {
         KernelBody::Tile(tile) => Some((&kernel.name, loops::hottest(&arm64::compile(tile, kernel.args.len(), &ARMV8)))),

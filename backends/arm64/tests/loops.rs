@@ -68,7 +68,8 @@ fn lowered(op: Op, input: &[usize], weights: &[usize]) -> Vec<Kernel> {
     let w = graph.constant(Tensor::f32s(weights, &values), &[]);
     let y = graph.add(op, &[x, w], &[]).expect("the shapes fit");
     graph.set_outputs(vec![("y".into(), y)]);
-    kernels::lower(&graph, &ARMV8).expect("it lowers").kernels
+    let direct = kernels::Options { winograd: None, ..kernels::Options::default() };
+    kernels::lower_like(&graph, &ARMV8, &ARMV8, direct).expect("it lowers").kernels
 }
 
 /// The kernel that the planner made for most rows, with A in place.
