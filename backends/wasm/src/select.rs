@@ -637,7 +637,17 @@ fn swapped(op: Binary) -> bool {
         Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,
         Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => false,
         Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves | Binary::LowLanes | Binary::HighLanes => false,
+        Binary::MaxU8 | Binary::MaxI8 | Binary::ZipLow8 | Binary::ZipHigh8 | Binary::ZipLow16 | Binary::ZipHigh16 => false,
+        Binary::PackI16 | Binary::PackU8 | Binary::PackI8 => false,
     }
+}
+
+/// Elements of `width` bytes of two vectors by turns, from byte `first` on.
+fn zip(width: usize, first: usize) -> [u8; 16] {
+    std::array::from_fn(|i| {
+        let element = i / width;
+        (element % 2 * 16 + first + element / 2 * width + i % width) as u8
+    })
 }
 
 fn binary(mut ins: InstructionSink, op: Binary) {
@@ -659,6 +669,15 @@ fn binary(mut ins: InstructionSink, op: Binary) {
         Binary::IMax => ins.i32x4_max_s(),
         Binary::Add16 => ins.i16x8_add(),
         Binary::Pair16 => ins.i32x4_dot_i16x8_s(),
+        Binary::MaxU8 => ins.i8x16_max_u(),
+        Binary::MaxI8 => ins.i8x16_max_s(),
+        Binary::ZipLow8 => ins.i8x16_shuffle(zip(1, 0)),
+        Binary::ZipHigh8 => ins.i8x16_shuffle(zip(1, 8)),
+        Binary::ZipLow16 => ins.i8x16_shuffle(zip(2, 0)),
+        Binary::ZipHigh16 => ins.i8x16_shuffle(zip(2, 8)),
+        Binary::PackI16 => ins.i16x8_narrow_i32x4_s(),
+        Binary::PackU8 => ins.i8x16_narrow_i16x8_u(),
+        Binary::PackI8 => ins.i8x16_narrow_i16x8_s(),
         Binary::IAddPairs => panic!("it takes its sides twice"),
         Binary::PairSat
         | Binary::MulLow8

@@ -420,6 +420,15 @@ fn binary(op: Binary) -> &'static Form {
         Binary::Add16 => &form::vpaddw,
         Binary::PairSat => &form::vpmaddubsw,
         Binary::Pair16 => &form::vpmaddwd,
+        Binary::MaxU8 => &form::vpmaxub,
+        Binary::MaxI8 => &form::vpmaxsb,
+        Binary::ZipLow8 => &form::vpunpcklbw,
+        Binary::ZipHigh8 => &form::vpunpckhbw,
+        Binary::ZipLow16 => &form::vpunpcklwd,
+        Binary::ZipHigh16 => &form::vpunpckhwd,
+        Binary::PackI16 => &form::vpackssdw,
+        Binary::PackU8 => &form::vpackuswb,
+        Binary::PackI8 => &form::vpacksswb,
         Binary::MulLow8
         | Binary::MulHigh8
         | Binary::IAddPairs

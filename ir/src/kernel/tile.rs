@@ -296,6 +296,24 @@ pub enum Binary {
     LowLanes,
     /// In each 16 bytes: the last two lanes of `a` and those of `b`, in turns. Menu: `matrix8`.
     HighLanes,
+    /// The larger of each two u8.
+    MaxU8,
+    /// The larger of each two i8.
+    MaxI8,
+    /// In each 16 bytes: the first eight bytes of `a` and of `b`, by turns.
+    ZipLow8,
+    /// In each 16 bytes: the last eight bytes of `a` and of `b`, by turns.
+    ZipHigh8,
+    /// In each 16 bytes: the first four pairs of bytes of `a` and of `b`, by turns.
+    ZipLow16,
+    /// In each 16 bytes: the last four pairs of bytes of `a` and of `b`, by turns.
+    ZipHigh16,
+    /// In each 16 bytes: the four i32 of `a`, then those of `b`, saturated to i16.
+    PackI16,
+    /// In each 16 bytes: the eight i16 of `a`, then those of `b`, saturated to u8.
+    PackU8,
+    /// In each 16 bytes: the eight i16 of `a`, then those of `b`, saturated to i8.
+    PackI8,
 }
 
 impl Binary {
@@ -304,6 +322,8 @@ impl Binary {
         match self {
             Binary::Add16 | Binary::PairSat | Binary::Pair16 | Binary::MulLow8 | Binary::MulHigh8 => true,
             Binary::IAddPairs | Binary::LowHalves | Binary::HighHalves | Binary::LowLanes | Binary::HighLanes => true,
+            Binary::MaxU8 | Binary::MaxI8 | Binary::ZipLow8 | Binary::ZipHigh8 | Binary::ZipLow16 | Binary::ZipHigh16 => true,
+            Binary::PackI16 | Binary::PackU8 | Binary::PackI8 => true,
             Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => false,
             Binary::And | Binary::Or | Binary::Xor | Binary::AndNot => false,
             Binary::IAdd | Binary::ISub | Binary::IMul | Binary::IMin | Binary::IMax => false,

@@ -118,6 +118,8 @@ table!(THREE: Three {
     TRN2 (0x4E80_6800 "trn2" S)
     ZIP1_D (0x4EC0_3800 "zip1" D)
     ZIP2_D (0x4EC0_7800 "zip2" D)
+    ZIP1_B (0x4E00_3800 "zip1" B)
+    ZIP2_B (0x4E00_7800 "zip2" B)
     ZIP1_H (0x4E40_3800 "zip1" H)
     ZIP2_H (0x4E40_7800 "zip2" H)
     ADDP (0x4EA0_BC00 "addp" S)

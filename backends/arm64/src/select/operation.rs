@@ -33,6 +33,13 @@ fn three(op: Binary) -> Three {
         Binary::HighHalves => form::ZIP2_D,
         Binary::LowLanes => form::ZIP1,
         Binary::HighLanes => form::ZIP2,
+        Binary::MaxU8 => form::UMAX_B,
+        Binary::MaxI8 => form::SMAX_B,
+        Binary::ZipLow8 => form::ZIP1_B,
+        Binary::ZipHigh8 => form::ZIP2_B,
+        Binary::ZipLow16 => form::ZIP1_H,
+        Binary::ZipHigh16 => form::ZIP2_H,
+        Binary::PackI16 | Binary::PackU8 | Binary::PackI8 => panic!("{op:?} is two instructions"),
         Binary::PairSat | Binary::Pair16 => panic!("{op:?} is off the menu of ARM64"),
     }
 }
@@ -117,7 +124,34 @@ impl Select {
         }
     }
 
+    /// One side to the low half, the other to the high one, which the second instruction leaves the first.
+    fn pack(&mut self, [low, high]: [Two; 2], to: V, a: V, b: Source) {
+        let (left, right) = (self.v(a), self.named(b));
+        let whole = self.whole(b);
+        let to = self.define(to);
+        match whole {
+            Some(right) if right != to => {
+                self.asm.two(low, to, left);
+                self.asm.two(high, to, right);
+            }
+            _ => {
+                let named: Vec<_> = [to, left].into_iter().chain(right).collect();
+                self.borrow(&named, |select, temp| {
+                    select.bring_from(temp, b, right);
+                    select.asm.two(low, to, left);
+                    select.asm.two(high, to, temp);
+                });
+            }
+        }
+    }
+
     pub(super) fn binary(&mut self, op: Binary, to: V, a: V, b: Source) {
+        match op {
+            Binary::PackI16 => return self.pack([form::SQXTN_S, form::SQXTN_S_HIGH], to, a, b),
+            Binary::PackU8 => return self.pack([form::SQXTUN, form::SQXTUN_HIGH], to, a, b),
+            Binary::PackI8 => return self.pack([form::SQXTN, form::SQXTN_HIGH], to, a, b),
+            _ => {}
+        }
         let (left, right) = (self.v(a), self.named(b));
         if let (Binary::Mul, Source::Lane(_, lane), Some(right)) = (op, b, right) {
             let to = self.define(to);

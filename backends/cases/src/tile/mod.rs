@@ -122,6 +122,9 @@ fn narrow_binaries(facts: &Facts) -> Vec<Binary> {
         (Binary::LowLanes, menu.matrix8),
         (Binary::HighLanes, menu.matrix8),
     ];
+    let everywhere = [Binary::MaxU8, Binary::MaxI8, Binary::ZipLow8, Binary::ZipHigh8, Binary::ZipLow16, Binary::ZipHigh16];
+    let packs = [Binary::PackI16, Binary::PackU8, Binary::PackI8];
+    let all = all.into_iter().chain(everywhere.into_iter().chain(packs).map(|op| (op, true)));
     all.into_iter().filter_map(|(op, has)| has.then_some(op)).collect()
 }
 

@@ -64,6 +64,44 @@ pub(super) fn halves_of<const L: usize>(a: Lanes<L>, b: Lanes<L>, first: usize) 
     from_fn(|i| if i % 4 < 2 { a[i + first] } else { b[i - 2 + first] })
 }
 
+pub(super) fn each(a: u32, b: u32, f: impl Fn(u8, u8) -> u8) -> u32 {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    u32::from_le_bytes(from_fn(|i| f(a[i], b[i])))
+}
+
+/// Byte `k` of the 16 that hold lane `i`.
+fn byte<const L: usize>(x: &Lanes<L>, i: usize, k: usize) -> u8 {
+    x[i / 4 * 4 + k / 4].to_le_bytes()[k % 4]
+}
+
+/// Elements of `width` bytes by turns, from byte `first` of each 16 on.
+pub(super) fn zip<const L: usize>(a: Lanes<L>, b: Lanes<L>, width: usize, first: usize) -> Lanes<L> {
+    let taken = |i: usize, k: usize| {
+        let element = (i % 4 * 4 + k) / width;
+        let from = if element % 2 == 0 { &a } else { &b };
+        byte(from, i, first + element / 2 * width + k % width)
+    };
+    from_fn(|i| u32::from_le_bytes(from_fn(|k| taken(i, k))))
+}
+
+pub(super) fn pack32<const L: usize>(a: Lanes<L>, b: Lanes<L>) -> Lanes<L> {
+    let number = |i: usize, k: usize| {
+        let at = i % 4 * 2 + k;
+        let lane = if at < 4 { a[i / 4 * 4 + at] } else { b[i / 4 * 4 + at - 4] };
+        (lane as i32).clamp(i16::MIN.into(), i16::MAX.into()) as i16
+    };
+    from_fn(|i| join([number(i, 0), number(i, 1)]))
+}
+
+pub(super) fn pack16<const L: usize>(a: Lanes<L>, b: Lanes<L>, cut: fn(i16) -> u8) -> Lanes<L> {
+    let number = |i: usize, k: usize| {
+        let at = i % 4 * 4 + k;
+        let from = if at < 8 { &a } else { &b };
+        cut(halves(from[i / 4 * 4 + at % 8 / 2])[at % 2])
+    };
+    from_fn(|i| u32::from_le_bytes(from_fn(|k| number(i, k))))
+}
+
 pub(super) fn pair_add(acc: u32, a: u32) -> u32 {
     let [low, high] = halves(a);
     acc.wrapping_add((i32::from(low) + i32::from(high)) as u32)

@@ -132,6 +132,38 @@ fn multiply_add_rounds_as_the_facts_say() {
 }
 
 #[test]
+fn bytes_are_mixed_and_packed() {
+    let (x, y) = ([0x0302_0100, 0x0706_0504, 0x0b0a_0908, 0x0f0e_0d0c], [0x1312_1110, 0x1716_1514, 0x1b1a_1918, 0x1f1e_1d1c]);
+    let two = |stmt: &str, wanted: [i32; 4]| ints(x, y, stmt, wanted);
+    two("v4 = zip_low8 v0, v1", [0x1101_1000, 0x1303_1202, 0x1505_1404, 0x1707_1606]);
+    two("v4 = zip_high8 v0, v1", [0x1909_1808, 0x1b0b_1a0a, 0x1d0d_1c0c, 0x1f0f_1e0e]);
+    two("v4 = zip_low16 v0, v1", [0x1110_0100, 0x1312_0302, 0x1514_0504, 0x1716_0706]);
+    two("v4 = zip_high16 v0, v1", [0x1918_0908, 0x1b1a_0b0a, 0x1d1c_0d0c, 0x1f1e_0f0e]);
+    let most = |stmt: &str, wanted: [i32; 4]| ints([0x0180_ff05, 0, 0, 0], [0x027f_0106, 0, 0, -1], stmt, wanted);
+    most("v4 = max_u8 v0, v1", [0x0280_ff06, 0, 0, -1]);
+    most("v4 = max_i8 v0, v1", [0x027f_0106, 0, 0, 0]);
+    ints(
+        [1, -1, 70_000, -70_000],
+        [2, -2, 32_767, -32_768],
+        "v4 = pack_i16 v0, v1",
+        [
+            -65_535,
+            i32::from_le_bytes([0xff, 0x7f, 0, 0x80]),
+            i32::from_le_bytes([2, 0, 0xfe, 0xff]),
+            i32::from_le_bytes([0xff, 0x7f, 0, 0x80]),
+        ],
+    );
+    let halves = [0x012c_0005, -1, 0x0080_ff7f, 0];
+    ints(halves, [0x00ff_0100, 0, 0, 1], "v4 = pack_u8 v0, v1", [0x0000_ff05, 0x0000_8000, 0x0000_ffff, 0x0000_0001 << 16]);
+    ints(
+        halves,
+        [0x00ff_0100, 0, 0, 1],
+        "v4 = pack_i8 v0, v1",
+        [i32::from_le_bytes([5, 0x7f, 0xff, 0xff]), i32::from_le_bytes([0x80, 0x7f, 0, 0]), 0x0000_7f7f, 0x0001_0000],
+    );
+}
+
+#[test]
 fn narrow_elements_are_widened_and_cut() {
     // bytes 255, 128, 0, 1 | 2, 127, 254, 3
     let (x, y) = ([0x0100_80ff, 0x03fe_7f02, 0, 0], [0; 4]);

@@ -301,6 +301,15 @@ fn binary<const L: usize>(op: Binary, a: Lanes<L>, b: Lanes<L>, min_max: MinMax)
         Binary::HighHalves => bytes::halves_of(a, b, 2),
         Binary::LowLanes => bytes::lanes_of(a, b, 0),
         Binary::HighLanes => bytes::lanes_of(a, b, 2),
+        Binary::MaxU8 => two_ints(a, b, |a, b| bytes::each(a, b, u8::max)),
+        Binary::MaxI8 => two_ints(a, b, |a, b| bytes::each(a, b, |a, b| (a as i8).max(b as i8) as u8)),
+        Binary::ZipLow8 => bytes::zip(a, b, 1, 0),
+        Binary::ZipHigh8 => bytes::zip(a, b, 1, 8),
+        Binary::ZipLow16 => bytes::zip(a, b, 2, 0),
+        Binary::ZipHigh16 => bytes::zip(a, b, 2, 8),
+        Binary::PackI16 => bytes::pack32(a, b),
+        Binary::PackU8 => bytes::pack16(a, b, |v| v.clamp(0, 255) as u8),
+        Binary::PackI8 => bytes::pack16(a, b, |v| v.clamp(-128, 127) as u8),
     }
 }
 

@@ -11,6 +11,8 @@ words! { binary parse_binary BINARY Binary {
     Add16 "add16", PairSat "pair_sat", Pair16 "pair16", MulLow8 "mul_low8", MulHigh8 "mul_high8",
     IAddPairs "iadd_pairs", LowHalves "low_halves", HighHalves "high_halves",
     LowLanes "low_lanes", HighLanes "high_lanes",
+    MaxU8 "max_u8", MaxI8 "max_i8", ZipLow8 "zip_low8", ZipHigh8 "zip_high8", ZipLow16 "zip_low16", ZipHigh16 "zip_high16",
+    PackI16 "pack_i16", PackU8 "pack_u8", PackI8 "pack_i8",
 } }
 
 words! { dot4 parse_dot4 DOT4 Dot4 {
