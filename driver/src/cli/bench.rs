@@ -51,14 +51,18 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
                 (ENOUGH.as_nanos() / first.as_nanos()).clamp(10, 1_000_000) as usize
             }
         };
-        Ok((machine.bench(&inputs, rounds)?, built.macs(), built.programs.iter().map(|(level, _)| level.name).collect::<Vec<_>>()))
+        Ok((
+            machine.bench(&inputs, rounds)?,
+            (built.macs(), built.least_macs()),
+            built.programs.iter().map(|(level, _)| level.name).collect::<Vec<_>>(),
+        ))
     };
-    let (mut times, macs, levels) = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
+    let (mut times, (macs, least_macs), levels) = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
     times.sort();
     let micros = |t: Duration| t.as_nanos() as f64 / 1e3;
     let mean = times.iter().map(|t| micros(*t)).sum::<f64>() / times.len() as f64;
     let (least, median) = (micros(times[0]), micros(times[times.len() / 2]));
-    let mut table = Table::new(&["level", "rounds", "min us", "median us", "mean us", "MMACs", "GFLOP/s"]);
+    let mut table = Table::new(&["level", "rounds", "min us", "median us", "mean us", "MMACs", "least MMACs", "GFLOP/s"]);
     table.row(vec![
         word(levels.join(",")),
         count(times.len() as u64),
@@ -66,6 +70,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         number(median, 2),
         number(mean, 2),
         number(macs as f64 / 1e6, 2),
+        number(least_macs as f64 / 1e6, 2),
         number(2.0 * macs as f64 / 1e3 / least, 1),
     ]);
     console.table(&table, args.json);

@@ -69,6 +69,20 @@ pub struct TileKernel {
     pub body: Vec<Stmt>,
 }
 
+impl TileKernel {
+    /// Multiply-adds of f32 that a call does, for so many lanes.
+    pub fn multiply_adds(&self, lanes: usize) -> u64 {
+        fn count(body: &[Stmt]) -> u64 {
+            let each = body.iter().map(|stmt| match stmt {
+                Stmt::Loop { times, body } => u64::from(*times) * count(body),
+                stmt => u64::from(matches!(stmt, Stmt::MulAdd { .. })),
+            });
+            each.sum()
+        }
+        count(&self.body) * lanes as u64
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stmt {
     /// `times` is at least 1. Pointers moved inside stay moved.
