@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use frontend::edit::Draft;
 use frontend::{Extent, Import, NoFiles, Source};
 use ir::{Fault, Graph, Program, Tensor};
 use passes::run::{Observer, Pass, Report, Summary};
@@ -96,6 +97,16 @@ impl Model {
     pub fn read(bytes: Bytes, label: &str) -> Result<Model> {
         let model = frontend::Model::read(bytes).map_err(|f| Error::from(f).of_file(label))?;
         Ok(Model { model, source: Box::new(NoFiles), label: label.into() })
+    }
+
+    /// A model that came from another, without files beside it.
+    pub fn of(model: frontend::Model, label: &str) -> Model {
+        Model { model, source: Box::new(NoFiles), label: label.into() }
+    }
+
+    /// Begins to change a copy of it. Fault: constants that cannot be read.
+    pub fn draft(&self) -> Result<Draft> {
+        self.model.draft(&*self.source).map_err(|f| Error::from(f).of_file(&self.label))
     }
 
     pub fn inputs(&self) -> Vec<frontend::Declared> {

@@ -3,6 +3,7 @@
 
 pub mod asm;
 pub mod budget;
+pub mod calibration;
 pub mod cli;
 pub mod compare;
 pub mod compile;
@@ -16,6 +17,7 @@ pub mod machine;
 pub mod npy;
 pub mod npz;
 pub mod plan;
+pub mod quantize;
 pub mod table;
 pub mod target;
 pub mod view;

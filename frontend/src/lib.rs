@@ -8,6 +8,7 @@
 mod attrs;
 mod build;
 mod cx;
+pub mod edit;
 mod fold;
 mod importer;
 pub mod ops;

@@ -114,7 +114,7 @@ fn reads(node: &proto::Node) -> Vec<(&str, bool)> {
     names
 }
 
-fn subgraphs(node: &proto::Node) -> impl Iterator<Item = &proto::Graph> {
+pub fn subgraphs(node: &proto::Node) -> impl Iterator<Item = &proto::Graph> {
     node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }
 

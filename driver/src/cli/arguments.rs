@@ -123,14 +123,22 @@ pub fn setup(model: &ModelArgs, passes: &PassArgs, target: &TargetArgs, name: Op
     options.passes.check = passes.check;
     let winograd = !passes.no_winograd && !matches!(passes.recipe, Recipe::O0 | Recipe::Os);
     options.kernels.winograd = winograd.then_some(passes.winograd_error);
-    for (name, extent) in &model.dims {
-        if options.dims.insert(name.clone(), *extent).is_some_and(|old| old != *extent) {
-            return Err(Error::usage(format!("dimension {name:?} is given twice")));
-        }
-    }
     let file = Model::open(&model.model)?;
-    options.bind = bind(&model.bind, &file.inputs())?;
+    let options = model.options(options, &file)?;
     Ok(Setup { model: file, options, notes })
+}
+
+impl ModelArgs {
+    /// Adds what is fixed of the model. Faults: a dimension that is given twice, a bound file that does not fit.
+    pub fn options(&self, mut options: Options, file: &Model) -> Result<Options> {
+        for (name, extent) in &self.dims {
+            if options.dims.insert(name.clone(), *extent).is_some_and(|old| old != *extent) {
+                return Err(Error::usage(format!("dimension {name:?} is given twice")));
+            }
+        }
+        options.bind = bind(&self.bind, &file.inputs())?;
+        Ok(options)
+    }
 }
 
 /// The target and its levels. Without a word: this machine and its own level.

@@ -8,6 +8,7 @@ mod explain;
 mod inspect;
 mod lists;
 mod probes;
+mod quantize;
 mod run;
 mod verify;
 
@@ -40,6 +41,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Tell which rewrites were done, which nearly, and why not
     Explain(explain::Args),
+    /// Make a model of integers from one of floats, with samples
+    Quantize(quantize::Args),
     /// List the ONNX operators that are supported
     Ops(lists::OpsArgs),
     /// List targets, CPU levels and kinds of output
@@ -75,6 +78,7 @@ fn dispatch(command: &Command, console: &Console) -> Result<()> {
         Command::Bench(args) => bench::main(args, console),
         Command::Inspect(args) => inspect::main(args, console),
         Command::Explain(args) => explain::main(args, console),
+        Command::Quantize(args) => quantize::main(args, console),
         Command::Ops(args) => lists::ops(args, console),
         Command::Targets(args) => lists::targets(args, console),
     }
