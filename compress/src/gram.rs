@@ -17,6 +17,8 @@ pub struct Gram {
     products: Vec<f64>,
     /// `[n][k]`
     cross: Vec<f64>,
+    /// The sum of the squares of all targets.
+    power: f64,
 }
 
 /// The sum of products. Sixteen partial sums, so that the compiler may use vectors.
@@ -43,7 +45,7 @@ fn columns(values: &[f32], columns: usize, out: &mut Vec<f32>) {
 
 impl Gram {
     pub fn new(k: usize, n: usize) -> Gram {
-        Gram { k, n, samples: 0, products: vec![0.0; k * k], cross: vec![0.0; n * k] }
+        Gram { k, n, samples: 0, products: vec![0.0; k * k], cross: vec![0.0; n * k], power: 0.0 }
     }
 
     /// Adds samples, `[..][k]`, and what the layer should say to them, `[..][n]`.
@@ -68,7 +70,17 @@ impl Gram {
                 }
             }
         }
+        self.power += targets.iter().map(|t| f64::from(*t).powi(2)).sum::<f64>();
         self.samples += count;
+    }
+
+    /// Adds what another has gathered of the same layer.
+    pub fn join(&mut self, other: &Gram) {
+        assert_eq!((self.k, self.n), (other.k, other.n), "one layer");
+        self.products.iter_mut().zip(&other.products).for_each(|(to, from)| *to += from);
+        self.cross.iter_mut().zip(&other.cross).for_each(|(to, from)| *to += from);
+        self.power += other.power;
+        self.samples += other.samples;
     }
 
     /// The sum of the products of two inputs.
@@ -89,6 +101,16 @@ impl Gram {
     /// The mean over inputs of the sum of squares: what a ridge is measured by.
     pub fn scale(&self) -> f64 {
         (0..self.k).map(|i| self.product(i, i)).sum::<f64>() / self.k.max(1) as f64
+    }
+
+    /// The power of what `weights`, `[n][k]`, say beside the targets, over the power of the targets.
+    pub fn noise(&self, weights: &[f32]) -> f64 {
+        let mut error = self.power;
+        for (output, row) in weights.chunks_exact(self.k).enumerate() {
+            let said: f64 = row.iter().enumerate().map(|(i, w)| f64::from(*w) * self.with_target(output, i)).sum();
+            error += self.loss(row) - 2.0 * said;
+        }
+        error.max(0.0) / self.power.max(f64::MIN_POSITIVE)
     }
 
     /// How far the layer's sums are off, squared and added up over all samples and rows, when its weights are off by `difference`,

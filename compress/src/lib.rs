@@ -7,6 +7,7 @@
 
 mod affine;
 mod couple;
+mod eliminate;
 mod gptq;
 mod gram;
 mod histogram;
@@ -18,6 +19,7 @@ mod weights;
 
 pub use affine::{Affine, Width};
 pub use couple::{Bundle, Channels, Site};
+pub use eliminate::{eliminate, work};
 pub use gptq::gptq;
 pub use gram::{Gram, Means};
 pub use histogram::{Histogram, Ranging};

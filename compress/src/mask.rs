@@ -11,15 +11,29 @@ pub enum Pattern {
     FourColumns,
 }
 
+impl Pattern {
+    /// Rows of a block.
+    pub fn tall(self) -> usize {
+        match self {
+            Pattern::FourRows => 4,
+            Pattern::Single | Pattern::FourColumns => 1,
+        }
+    }
+
+    /// Columns of a block.
+    pub fn wide(self) -> usize {
+        match self {
+            Pattern::FourColumns => 4,
+            Pattern::Single | Pattern::FourRows => 1,
+        }
+    }
+}
+
 /// Which weights of `[rows][k]` stay, when a share of `sparsity` of them goes; `importance`: of each of the `k` inputs. A block at an
 /// edge may have fewer members, and is judged by their mean.
 pub fn mask(weights: &[f32], k: usize, importance: &[f32], pattern: Pattern, sparsity: f64) -> Vec<bool> {
     let rows = weights.len() / k.max(1);
-    let (tall, wide) = match pattern {
-        Pattern::Single => (1, 1),
-        Pattern::FourRows => (4, 1),
-        Pattern::FourColumns => (1, 4),
-    };
+    let (tall, wide) = (pattern.tall(), pattern.wide());
     let mut blocks: Vec<(f64, usize, usize, usize)> = Vec::new();
     for top in (0..rows).step_by(tall) {
         for left in (0..k).step_by(wide) {

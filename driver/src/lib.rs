@@ -17,6 +17,7 @@ pub mod machine;
 pub mod npy;
 pub mod npz;
 pub mod plan;
+pub mod prune;
 pub mod quantize;
 pub mod table;
 pub mod target;

@@ -48,6 +48,7 @@ fn folder() -> Scratch {
     {
         std::fs::copy(house::digits(), place).expect("there is room");
     }
+    std::fs::copy(house::committed("examples/digits/calib.npz"), folder.path.join("calib.npz")).expect("there is room");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_maquette-tested"), folder.path.join("maquette")).expect("there is room");
     folder
 }
@@ -64,7 +65,7 @@ fn commands_in_the_pages_run() {
     if house::here("commands in the pages").is_none() {
         return;
     }
-    for page in ["README.md", "docs/cli.md", "docs/machines.md"] {
+    for page in ["README.md", "docs/cli.md", "docs/compression.md", "docs/machines.md"] {
         let folder = folder();
         let commands = commands(page);
         assert!(commands.len() > 3, "{page}: {commands:?}");

@@ -8,6 +8,7 @@ mod explain;
 mod inspect;
 mod lists;
 mod probes;
+mod prune;
 mod quantize;
 mod run;
 mod verify;
@@ -43,6 +44,8 @@ enum Command {
     Explain(explain::Args),
     /// Make a model of integers from one of floats, with samples
     Quantize(quantize::Args),
+    /// Remove weights from a model and fit the rest anew, with samples
+    Prune(prune::Args),
     /// List the ONNX operators that are supported
     Ops(lists::OpsArgs),
     /// List targets, CPU levels and kinds of output
@@ -79,6 +82,7 @@ fn dispatch(command: &Command, console: &Console) -> Result<()> {
         Command::Inspect(args) => inspect::main(args, console),
         Command::Explain(args) => explain::main(args, console),
         Command::Quantize(args) => quantize::main(args, console),
+        Command::Prune(args) => prune::main(args, console),
         Command::Ops(args) => lists::ops(args, console),
         Command::Targets(args) => lists::targets(args, console),
     }

@@ -207,7 +207,7 @@ impl Draft {
         if name == "ConvTranspose" {
             return Err("transposed convolutions are not quantized".into());
         }
-        let Some(weight) = self.constant(&weight_name) else { return Err("both operands are computed at run time".into()) };
+        let Some(weight) = self.constant(&weight_name) else { return Err("its second operand is computed at run time".into()) };
         if !is_f32(weight) {
             return Err(format!("its weights are {}", weight.dtype().name()));
         }

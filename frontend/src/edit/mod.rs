@@ -3,6 +3,7 @@
 //!
 //! Only the nodes of the outermost graph are changed. Bodies of `If`, `Loop`, `Scan` and functions stay as they are.
 
+mod channels;
 mod layers;
 mod norm;
 mod opset;
@@ -17,6 +18,7 @@ use ir::{Dtype, Fault, Tensor};
 use crate::proto::{self, data_type};
 use crate::{Limits, Model, Source, tensors, wiring};
 
+pub use channels::{Removal, Ties};
 pub use layers::{Layer, Spatial, Window};
 pub use plan::{Float, Plan, Point};
 pub use qdq::{Range, Small};
@@ -167,6 +169,11 @@ impl Draft {
         true
     }
 
+    /// Whether a value is known before the model runs.
+    pub fn is_constant(&self, value: &str) -> bool {
+        self.constants.contains_key(value)
+    }
+
     /// Whether a node makes a value of that name.
     pub fn makes(&self, value: &str) -> bool {
         self.graph().node.iter().any(|n| n.output.iter().any(|o| o == value))
@@ -201,6 +208,13 @@ impl Draft {
         }
         uses.outputs = graph.output.iter().filter_map(|o| o.name.as_deref()).collect();
         uses
+    }
+
+    /// The nodes in an order in which every value is made before it is read.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let made: BTreeSet<&str> = self.graph().node.iter().flat_map(|n| &n.output).map(String::as_str).collect();
+        let nodes = &self.graph().node;
+        wiring::order(nodes, &|name| !made.contains(name)).unwrap_or_else(|_| (0..nodes.len()).collect())
     }
 
     /// The name of a node for people: its own, or its first output's.

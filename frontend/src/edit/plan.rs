@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ir::Fault;
 
 use super::{Draft, Layer, Uses, attribute, op};
-use crate::wiring;
 
 /// A value that lies as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +115,7 @@ struct Planner<'d> {
 impl<'d> Planner<'d> {
     fn new(draft: &'d Draft, layers: &[Layer], keep: &BTreeSet<String>) -> Planner<'d> {
         let nodes = &draft.graph().node;
-        let order = wiring::order(nodes, &|_| true).unwrap_or_else(|_| (0..nodes.len()).collect());
+        let order = draft.order();
         let mut planner = Planner {
             draft,
             uses: draft.uses(),
