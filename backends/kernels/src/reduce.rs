@@ -1,7 +1,7 @@
-//! Reductions of f32 over any axes, as vectors: along the lanes with a fold at the end, or with lanes as positions
+//! Reductions in f32 over any axes, and in i32 over others than the lanes', as vectors: along the lanes with a fold at the end, or with lanes as positions
 //! of their own (a global pool of channels). Several accumulators hide the latency and keep long sums apart.
 
-use crate::body::{Pressure, is_vector};
+use crate::body::{Pressure, is_vector, narrow};
 use crate::build::Builder;
 use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Constants, Pieces, around};
@@ -20,33 +20,44 @@ const OUT: StreamId = 1;
 /// Rows this short are gathered into lanes.
 const SHORT: usize = 8;
 
-/// Emits the reduction of `job`, if it is one for vectors: f32 throughout, contiguous where lanes are folded.
+/// Emits the reduction of `job`, if it is one for vectors: of f32 or i32, which smaller types become, contiguous where lanes
+/// are folded.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Reduce { kind, axes, prologue, epilogue } = job.op else { return false };
     let facts = builder.facts;
     let x = &job.operands[0];
-    if x.dtype != Dtype::F32 || !matches!(job.dtype, Dtype::F32 | Dtype::I32) || x.shape.contains(&0) {
+    let Ok(own) = prologue.result_type(&[x.dtype]) else { return false };
+    let float = own == Dtype::F32;
+    if narrow::lane(job.dtype).is_none() || x.shape.contains(&0) || !(float || own == Dtype::I32) {
         return false;
     }
-    let prologue = math::expand(prologue, &[Dtype::F32], facts.fused);
-    if !is_vector(&prologue, &[Dtype::F32]) || prologue.result_type(&[Dtype::F32]) != Ok(Dtype::F32) {
+    let Some(lane) = narrow::lane(x.dtype) else { return false };
+    let Some(prologue) = narrow::widen(&math::expand(prologue, &[x.dtype], facts.fused), &[x.dtype], &[]) else { return false };
+    if !is_vector(&prologue, &[lane]) {
         return false;
     }
     let along: Vec<bool> = (0..x.shape.len()).map(|i| axes.contains(&i)).collect();
     let length: usize = axes.iter().map(|&a| x.shape[a]).product();
     let mean;
+    if *kind == ReduceKind::Mean && !float {
+        return false;
+    }
     let epilogue = if *kind == ReduceKind::Mean && length > 1 {
         mean = scaled(epilogue, 1.0 / length as f32);
         &mean
     } else {
         epilogue
     };
-    let Some(bound) = nest::bind(&[Dtype::F32], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
-    let (op, start) = match kind {
-        ReduceKind::Sum | ReduceKind::Mean => (Binary::Add, 0.0_f32),
-        ReduceKind::Prod => (Binary::Mul, 1.0),
-        ReduceKind::Max => (Binary::Max, f32::NEG_INFINITY),
-        ReduceKind::Min => (Binary::Min, f32::INFINITY),
+    let Some(bound) = nest::bind(&[own], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
+    let (op, start) = match (kind, float) {
+        (ReduceKind::Sum | ReduceKind::Mean, true) => (Binary::Add, 0),
+        (ReduceKind::Prod, true) => (Binary::Mul, 1.0_f32.to_bits()),
+        (ReduceKind::Max, true) => (Binary::Max, f32::NEG_INFINITY.to_bits()),
+        (ReduceKind::Min, true) => (Binary::Min, f32::INFINITY.to_bits()),
+        (ReduceKind::Sum | ReduceKind::Mean, false) => (Binary::IAdd, 0),
+        (ReduceKind::Prod, false) => (Binary::IMul, 1),
+        (ReduceKind::Max, false) => (Binary::IMax, i32::MIN as u32),
+        (ReduceKind::Min, false) => (Binary::IMin, i32::MAX as u32),
     };
     let extras = bound.streams.len();
     let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place, job.dtype).without(&along)];
@@ -57,13 +68,13 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let nested = |streams: Vec<Stream>| Nest::new(&x.shape, &along, streams).with_short_rows_across(SHORT, lanes);
     let first = nested(streams.clone());
     let walk = Sweep::new(&first, facts);
-    let plain = prologue.is_identity() && op == Binary::Add;
+    let plain = prologue.is_identity() && op == Binary::Add && x.dtype == Dtype::F32;
     let masked = walk.has_tail() && !plain;
-    if walk.across && (*kind == ReduceKind::Prod || !first.contiguous(X)) {
+    if walk.across && (*kind == ReduceKind::Prod || !first.contiguous(X) || !float) {
         return false;
     }
     if masked {
-        streams.push(Stream::still("mask", sweep::mask(facts, count(&first) % lanes, start.to_bits()), x.shape.len()));
+        streams.push(Stream::still("mask", sweep::mask(facts, count(&first) % lanes, start), x.shape.len()));
     }
     let mut nest = nested(streams);
     let mask = masked.then_some(2 + extras);
@@ -72,7 +83,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let mut owned = vec![true];
     owned.extend((2..2 + extras).map(|s| nest.gathers(s)));
     let Some(after) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
-    let Some(before) = Pieces::new(facts, &prologue, &[Dtype::F32], &[nest.gathers(X)], &pool) else { return false };
+    let Some(before) = Pieces::new(facts, &prologue, &[lane], &[nest.gathers(X)], &pool) else { return false };
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = after.scratch().max(before.scratch());
     let strip = (strip > 0).then(|| nest.scratch(strip));
@@ -106,7 +117,8 @@ struct Reduce<'a> {
     sweep: Sweep<'a>,
     facts: &'a Facts,
     op: Binary,
-    start: f32,
+    /// The bits of a lane to start from.
+    start: u32,
     /// A sum of the elements as they are.
     plain: bool,
     before: Pieces,
@@ -126,7 +138,7 @@ impl<'a> Reduce<'a> {
                 around(self.facts, pool, w, &mut |constants, pool, w| walk(w, &mut |w, visit| self.visit(w, visit, sums, constants, pool)))
             })?
         } else {
-            let best = self.sweep.accumulators(w, tile, self.start.to_bits(), &mut pool)?;
+            let best = self.sweep.accumulators(w, tile, self.start, &mut pool)?;
             around(self.facts, &pool, w, &mut |constants, pool, w| {
                 self.sweep.walk(w, tile, &mut |w, visit| self.visit(w, visit, &best, constants, pool))
             })?;
@@ -163,7 +175,7 @@ impl<'a> Reduce<'a> {
             let strip = self.strip.map(|s| nest.at(s, &[]));
             let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
             if let (true, Some(mask)) = (visit.tail, self.mask) {
-                self.sweep.trim(w, v, mask, self.start != 0.0, pool)?;
+                self.sweep.trim(w, v, mask, self.start != 0, pool)?;
             }
             sweep::join(w, self.facts, self.op, acc, v, true);
             Ok(())

@@ -1,6 +1,9 @@
 //! Pooling over the spatial axes of `[n, spatial.., c]`, channels as lanes. The result falls into regions in which
 //! every window has the same taps inside the image: what lies in the padding is never visited, so no border is
 //! needed. A large window slides along one axis and then along the other, which its maximum or sum does not mind.
+//!
+//! Bytes are widened to i32 for a sum, and for a maximum of channels that do not come in fours; where they do, four channels
+//! of bytes are a lane.
 
 use crate::Job;
 use crate::body::{Param, Pressure};
@@ -8,9 +11,10 @@ use crate::build::{Builder, Home};
 use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
 use crate::place::Place;
-use crate::tile::{Pool, Writer, at};
+use crate::tile::{self, Pool, Writer, at};
 use crate::{Source, Where};
 use ir::Dtype;
+use ir::graph::infer::window_type;
 use ir::graph::op::{Op, WindowKind};
 use ir::kernel::Facts;
 use ir::kernel::facts::MinMax;
@@ -48,12 +52,16 @@ struct Region {
     last: usize,
 }
 
-/// Emits the pooling of `job`, if it is one for vectors: f32, one or two spatial axes, contiguous channels.
+/// Emits the pooling of `job`, if it is one for vectors: f32 or bytes, one or two spatial axes, contiguous channels.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Window { kind, size, stride, dilation, low, high: _, epilogue } = job.op else { return false };
     let x = &job.operands[0];
     let spatial = size.len();
-    let typed = x.dtype == Dtype::F32 && matches!(job.dtype, Dtype::F32 | Dtype::I32);
+    let typed = match x.dtype {
+        Dtype::F32 => matches!(job.dtype, Dtype::F32 | Dtype::I32),
+        Dtype::U8 | Dtype::I8 => true,
+        _ => false,
+    };
     if !typed || !(1..=2).contains(&spatial) || job.shape.contains(&0) || x.shape.contains(&0) {
         return false;
     }
@@ -76,22 +84,35 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         return false;
     }
     let operands: Vec<Source> = job.operands[1..].to_vec();
-    let pool = Pooling { kind: *kind, operands: &operands, epilogue, shape: &job.shape };
-    let apart = down.size > 1 && right.size > 1 && down.size * right.size > MOST_TAPS && shape[LINES] * shape[COLUMNS] > 4;
-    if !apart {
-        return pool.emit(&from, &x_shape, &place, &shape, (down, right), builder);
+    let types = [x.dtype, job.dtype];
+    let pool = Pooling { kind: *kind, operands: &operands, epilogue, shape: &job.shape, types, packed: false };
+    let slides = (down, right);
+    if *kind == WindowKind::Max
+        && x.dtype.bytes() == 1
+        && epilogue.is_identity()
+        && let Some([from, place]) = in_fours(&from, &place, &shape)
+    {
+        let fours = |shape: &[usize]| vec![shape[BATCH], shape[LINES], shape[COLUMNS], shape[CHANNELS] / 4];
+        let (x_shape, shape) = (fours(&x_shape), fours(&shape));
+        return Pooling { packed: true, ..pool }.all(&from, &x_shape, &place, &shape, slides, builder);
     }
-    // the columns of every line first: tried without an effect, because the second half may not be possible
-    let middle = vec![shape[BATCH], x_shape[LINES], shape[COLUMNS], shape[CHANNELS]];
-    if !pool.possible(&place, &shape, builder) {
-        return false;
-    }
-    let bytes = middle.iter().product::<usize>() as u64 * 4;
-    let buffer = builder.buffer("columns", Home::Arena, bytes);
-    let dense = Place::dense(buffer, &middle);
-    let plain = Pooling { operands: &[], epilogue: &Body::identity(), shape: &middle, ..pool };
-    let columns = plain.emit(&from, &x_shape, &dense, &middle, (STILL, right), builder);
-    columns && pool.emit(&dense, &middle, &place, &shape, (down, STILL), builder)
+    pool.all(&from, &x_shape, &place, &shape, slides, builder)
+}
+
+/// Both places in lanes of four channels, if they fall into such.
+fn in_fours(from: &Place, to: &Place, shape: &[usize]) -> Option<[Place; 2]> {
+    let fours = |place: &Place| {
+        let outer = &place.strides[..CHANNELS];
+        let whole = place.offset % 4 == 0 && outer.iter().all(|s| s % 4 == 0);
+        let strides = outer.iter().map(|s| s / 4).chain([1]).collect();
+        whole.then(|| Place { offset: place.offset / 4, strides, ..place.clone() })
+    };
+    (shape[CHANNELS] % 4 == 0).then_some([fours(from)?, fours(to)?])
+}
+
+/// The element type that a place is walked in.
+fn walked(dtype: Dtype, packed: bool) -> Dtype {
+    if packed { Dtype::I32 } else { dtype }
 }
 
 #[derive(Clone, Copy)]
@@ -101,19 +122,48 @@ struct Pooling<'a> {
     epilogue: &'a Body,
     /// Of the result, as operands of the epilogue are broadcast to it.
     shape: &'a [usize],
+    /// Of the image and of the result.
+    types: [Dtype; 2],
+    /// Four channels of bytes are a lane.
+    packed: bool,
 }
 
 impl Pooling<'_> {
+    /// The whole window, or the columns of every line and then the lines.
+    fn all(&self, from: &Place, x_shape: &[usize], place: &Place, shape: &[usize], by: (Slide, Slide), builder: &mut Builder) -> bool {
+        let (down, right) = by;
+        let pool = *self;
+        let apart = down.size > 1 && right.size > 1 && down.size * right.size > MOST_TAPS && shape[LINES] * shape[COLUMNS] > 4;
+        if !apart {
+            return pool.emit(from, x_shape, place, shape, (down, right), builder);
+        }
+        // the columns of every line first: tried without an effect, because the second half may not be possible
+        let middle = vec![shape[BATCH], x_shape[LINES], shape[COLUMNS], shape[CHANNELS]];
+        if !pool.possible(place, shape, builder) {
+            return false;
+        }
+        // sums are wider than what they are of
+        let own = window_type(pool.kind, pool.types[0]);
+        let bytes = (middle.iter().product::<usize>() * walked(own, pool.packed).bytes()) as u64;
+        let buffer = builder.buffer("columns", Home::Arena, bytes);
+        let dense = Place::dense(buffer, &middle);
+        let plain = Pooling { operands: &[], epilogue: &Body::identity(), shape: &middle, types: [pool.types[0], own], ..pool };
+        let columns = plain.emit(from, x_shape, &dense, &middle, (STILL, right), builder);
+        let lines = Pooling { types: [own, pool.types[1]], ..pool };
+        columns && lines.emit(&dense, &middle, place, shape, (down, STILL), builder)
+    }
+
     fn possible(&self, place: &Place, shape: &[usize], builder: &Builder) -> bool {
-        let still = Stream::write("x", place, Dtype::F32).moving(vec![1; 4], (0, 4));
+        let still = Stream::write("x", place, Dtype::I32).moving(vec![1, 1, 1, 4], (0, 4));
         self.plan(still, place, shape, builder.facts).is_some()
     }
 
     /// The nest, the epilogue, and how many operands it has in memory.
     fn plan(&self, x: Stream, place: &Place, shape: &[usize], facts: &Facts) -> Option<(Nest, Pieces, usize, Option<StreamId>)> {
-        let bound = nest::bind(&[Dtype::F32], self.operands, self.epilogue, self.shape, facts)?;
+        let own = walked(window_type(self.kind, self.types[0]), self.packed);
+        let bound = nest::bind(&[own], self.operands, self.epilogue, self.shape, facts)?;
         let extras = bound.streams.len();
-        let mut streams = vec![x, Stream::write("y", place, Dtype::F32)];
+        let mut streams = vec![x, Stream::write("y", place, walked(self.types[1], self.packed))];
         streams.extend(bound.streams.into_iter().map(|s| if self.shape.len() == 3 { s.with_axis(1) } else { s }));
         let mut nest = Nest::plain(shape, streams);
         let mut pool = Pool::new(facts);
@@ -130,21 +180,25 @@ impl Pooling<'_> {
     fn emit(&self, from: &Place, x: &[usize], place: &Place, shape: &[usize], by: (Slide, Slide), builder: &mut Builder) -> bool {
         let facts = builder.facts;
         let (down, right) = by;
-        let stride = |i: usize| from.strides[i] * 4;
-        let steps = vec![stride(BATCH), stride(LINES) * down.stride as i64, stride(COLUMNS) * right.stride as i64, 4];
-        let end = |i: usize| (x[i] as i64 - 1) * if i == CHANNELS { 4 } else { stride(i) };
+        let dtype = walked(self.types[0], self.packed);
+        let width = dtype.bytes() as i64;
+        let stride = |i: usize| from.strides[i] * width;
+        let steps = vec![stride(BATCH), stride(LINES) * down.stride as i64, stride(COLUMNS) * right.stride as i64, width];
+        let end = |i: usize| (x[i] as i64 - 1) * if i == CHANNELS { width } else { stride(i) };
         // taps are displacements from one pointer
         let span = |i: usize, by: Slide| stride(i).abs() * (by.low.abs() + (by.size * by.dilation + 8 * by.stride) as i64);
         if span(LINES, down) + span(COLUMNS, right) >= 1 << 30 {
             return false;
         }
-        let reach = (0..4).map(end).fold((0, 4), |(low, high), end| (low + end.min(0), high + end.max(0)));
-        let image = Stream::write("x", from, Dtype::F32).read_only().moving(steps, reach);
+        let reach = (0..4).map(end).fold((0, width), |(low, high), end| (low + end.min(0), high + end.max(0)));
+        let image = Stream::write("x", from, dtype).read_only().moving(steps, reach);
         let Some((nest, after, extras, strip)) = self.plan(image, place, shape, facts) else { return false };
         let plan = Plan {
             nest: &nest,
             facts,
-            max: self.kind == WindowKind::Max,
+            join: joining(self.kind, self.types[0], self.packed),
+            dtype,
+            result: walked(self.types[1], self.packed),
             tap: (stride(LINES) * down.dilation as i64, stride(COLUMNS) * right.dilation as i64),
             origin: -(stride(LINES) * down.low + stride(COLUMNS) * right.low),
             after,
@@ -166,9 +220,22 @@ impl Pooling<'_> {
         if done.is_err() {
             return false;
         }
-        let name = format!("{}pool_{}x{}", if plan.max { "max" } else { "sum" }, down.size, right.size);
+        let name = format!("{}pool_{}x{}", if self.kind == WindowKind::Max { "max" } else { "sum" }, down.size, right.size);
         nest.call(name, w, builder, 0);
         true
+    }
+}
+
+/// What joins two taps, and the bits of a lane to start from.
+fn joining(kind: WindowKind, x: Dtype, packed: bool) -> (Binary, u32) {
+    match (kind, x) {
+        (WindowKind::Max, Dtype::F32) => (Binary::Max, f32::NEG_INFINITY.to_bits()),
+        (WindowKind::Sum, Dtype::F32) => (Binary::Add, 0),
+        (WindowKind::Max, Dtype::U8) if packed => (Binary::MaxU8, 0),
+        (WindowKind::Max, _) if packed => (Binary::MaxI8, 0x8080_8080),
+        (WindowKind::Max, Dtype::U8) => (Binary::IMax, 0),
+        (WindowKind::Max, _) => (Binary::IMax, -128_i32 as u32),
+        (WindowKind::Sum, _) => (Binary::IAdd, 0),
     }
 }
 
@@ -198,7 +265,11 @@ fn outputs(facts: &Facts) -> usize {
 struct Plan<'a> {
     nest: &'a Nest,
     facts: &'a Facts,
-    max: bool,
+    /// What joins taps, and what there is before the first.
+    join: (Binary, u32),
+    /// Of the image and of the result, as they are walked.
+    dtype: Dtype,
+    result: Dtype,
     /// Bytes from one tap to the next, down and right, and from the window's pointer to its first.
     tap: (i64, i64),
     origin: i64,
@@ -247,11 +318,11 @@ impl<'a> Plan<'a> {
         let mut take = || pool.take().ok_or(Pressure);
         let results: Vec<V> = (0..wide * vectors).map(|_| take()).collect::<Result<_, _>>()?;
         let (first, second, nan) = (take()?, take()?, take()?);
-        let (op, start) = if self.max { (Binary::Max, f32::NEG_INFINITY) } else { (Binary::Add, 0.0) };
+        let (op, start) = self.join;
         let taps = if line.last == 0 { 0 } else { column.last - column.first };
-        let watches = self.max && facts.min_max == MinMax::SecondOnTie;
+        let watches = op == Binary::Max && facts.min_max == MinMax::SecondOnTie;
         for &to in &results {
-            w.push(Stmt::Set { to, bits: start.to_bits() });
+            w.push(Stmt::Set { to, bits: start });
         }
         if watches && taps > 0 {
             w.push(Stmt::Set { to: nan, bits: f32::NAN.to_bits() });
@@ -270,9 +341,9 @@ impl<'a> Plan<'a> {
                     let at = |t: usize| at(x.p, spot + (t / wide) as i64 * self.tap.0 + (t % wide) as i64 * self.tap.1);
                     for tap in (0..lines * wide).step_by(2) {
                         let pair = tap + 1 < lines * wide;
-                        w.push(Stmt::Load { to: first, at: at(tap), lanes });
+                        w.push(tile::load(first, at(tap), lanes, self.dtype));
                         if pair {
-                            w.push(Stmt::Load { to: second, at: at(tap + 1), lanes });
+                            w.push(tile::load(second, at(tap + 1), lanes, self.dtype));
                         }
                         // what is NaN already stays: the second operand comes out when either is
                         for &x in [first, second].iter().take(1 + usize::from(pair)) {
@@ -306,7 +377,7 @@ impl<'a> Plan<'a> {
                         params.push(nest.param(s, &spot(i), lanes, pool, w)?);
                     }
                     let from = self.after.emit(emitter, params, lanes, strip, pool, w)?;
-                    w.push(Stmt::Store { from, at: nest.at(OUT, &spot(i)), lanes });
+                    w.push(tile::store(from, nest.at(OUT, &spot(i)), lanes, self.result));
                     Ok(())
                 })?;
             }

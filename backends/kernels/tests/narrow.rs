@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Model, integers};
-use ir::graph::op::Op;
+use ir::graph::op::{Op, ReduceKind, WindowKind};
 use ir::scalar::{Literal, body};
 use ir::{Dtype, NodeId, Tensor};
 
@@ -189,4 +189,75 @@ fn depthwise_convolutions_of_bytes() {
             });
         }
     }
+}
+
+fn pool(kind: WindowKind, size: &[usize], stride: usize, pad: i64, epilogue: &str) -> Op {
+    let n = size.len();
+    Op::Window {
+        kind,
+        size: size.to_vec(),
+        stride: vec![stride; n],
+        dilation: vec![1; n],
+        low: vec![pad; n],
+        high: vec![pad; n],
+        epilogue: body(epilogue).expect("the test's body"),
+    }
+}
+
+#[test]
+fn pooling_of_bytes() {
+    use Dtype::*;
+    let mean = "{ t0 = cast.f32(a); t1 = mul(t0, 0.17); t2 = max(t1, -128.0); t3 = min(t2, 127.0); t4 = round(t3); cast.i8(t4) }";
+    for dtype in [U8, I8] {
+        for channels in [1, 3, 8, 16, 20, 35, 64, 100] {
+            for (size, stride, pad) in [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 1, 2)] {
+                let mut m = model();
+                let x = m.feed(integers(1, dtype, &[2, 9, 8, channels]));
+                let largest = m.add(pool(WindowKind::Max, &[size, size], stride, pad, "{ a }"), &[x]);
+                let shifted = m.add(
+                    pool(WindowKind::Max, &[size, size], stride, pad, "{ t0 = cast.i32(a); t1 = sub(t0, 3:i32); cast.f32(t1) }"),
+                    &[x],
+                );
+                let sum = m.add(pool(WindowKind::Sum, &[size, size], stride, pad, mean), &[x]);
+                m.check(&[largest, shifted, sum]);
+            }
+            let mut m = model();
+            let x = m.feed(integers(1, dtype, &[1, 33, channels]));
+            let y = m.add(pool(WindowKind::Max, &[3], 2, 1, "{ a }"), &[x]);
+            let z = m.add(pool(WindowKind::Sum, &[3], 2, 1, "{ a }"), &[x]);
+            m.check(&[y, z]);
+        }
+    }
+}
+
+fn reduce(kind: ReduceKind, axes: &[usize], prologue: &str, epilogue: &str) -> Op {
+    let parse = |text| body(text).expect("the test's body");
+    Op::Reduce { kind, axes: axes.to_vec(), prologue: parse(prologue), epilogue: parse(epilogue) }
+}
+
+#[test]
+fn reductions_of_bytes() {
+    use Dtype::*;
+    let mean = "{ t0 = sub(a, 313:i32); t1 = cast.f32(t0); t2 = mul(t1, 0.0123); t3 = max(t2, -7.0); t4 = min(t3, 248.0); t5 = round(t4); t6 = cast.i32(t5); t7 = add(t6, 7:i32); cast.u8(t7) }";
+    for dtype in [U8, I8] {
+        for shape in [[1, 7, 7, 64], [2, 3, 5, 35], [1, 14, 14, 20]] {
+            let mut m = model();
+            let x = m.feed(integers(1, dtype, &shape));
+            let global = m.add(reduce(ReduceKind::Sum, &[1, 2], "{ cast.i32(a) }", mean), &[x]);
+            let largest = m.add(reduce(ReduceKind::Max, &[1, 2], "{ cast.i32(a) }", "{ cast.f32(a) }"), &[x]);
+            let floats = m.add(reduce(ReduceKind::Max, &[3], "{ cast.f32(a) }", "{ t0 = round(a); cast.i8(t0) }"), &[x]);
+            m.check(&[global, largest, floats]);
+        }
+    }
+    // what a dynamic quantization wants to know, and what it does then
+    let mut m = model();
+    let x = m.input(&[3, 5, 47]);
+    let low = m.add(reduce(ReduceKind::Min, &[0, 1, 2], "{ a }", "{ min(a, 0.0) }"), &[x]);
+    let high = m.add(reduce(ReduceKind::Max, &[0, 1, 2], "{ a }", "{ max(a, 0.0) }"), &[x]);
+    let scale = m.add(map("{ t0 = sub(b, a); div(t0, 255.0) }"), &[low, high]);
+    let zero =
+        m.add(map("{ t0 = div(a, b); t1 = neg(t0); t2 = max(t1, 0.0); t3 = min(t2, 255.0); t4 = round(t3); cast.u8(t4) }"), &[low, scale]);
+    let text = "{ t0 = div(a, b); t1 = round(t0); t2 = cast.f32(c); t3 = add(t1, t2); t4 = max(t3, 0.0); t5 = min(t4, 255.0); t6 = cast.i32(t5); cast.u8(t6) }";
+    let y = m.add(map(text), &[x, scale, zero]);
+    m.check(&[zero, y]);
 }
