@@ -3,13 +3,15 @@
 
 mod common;
 
-use common::{Model, integers};
+use common::{Model, QUADS, integers};
 use ir::graph::op::{Op, ReduceKind, WindowKind};
 use ir::scalar::{Literal, body};
 use ir::{Dtype, NodeId, Tensor};
 
 fn model() -> Model {
-    Model::new(300.0, 0.0)
+    let mut model = Model::new(300.0, 0.0);
+    model.more = &QUADS;
+    model
 }
 
 fn map(text: &str) -> Op {
@@ -173,7 +175,9 @@ fn depthwise(of: Depthwise, fill: i64, epilogue: &str, extras: impl Fn(&mut Mode
 fn depthwise_convolutions_of_bytes() {
     use Dtype::*;
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        for (channels, types) in [(5, (U8, I8)), (16, (I8, I8)), (35, (U8, U8)), (64, (U8, I8)), (96, (I8, U8))] {
+        for (channels, types) in
+            [(5, (U8, I8)), (16, (I8, I8)), (8, (U8, I8)), (32, (U8, I8)), (35, (U8, U8)), (100, (U8, I8)), (96, (I8, I8))]
+        {
             let of = Depthwise { size: 9, kernel, stride, channels, types };
             depthwise(of, 3, "{ a }", |_| vec![]);
             // a factor of its own for each channel; a bias that floats hold, and one that they do not

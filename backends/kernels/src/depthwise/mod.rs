@@ -2,8 +2,10 @@
 //! tile keeps a few output columns of a few vectors of channels in registers and walks the window; where the
 //! machine has registers enough, the weights of a vector of channels stay in them for a whole line.
 //!
-//! Images of bytes are multiplied as floats, which is exact: no sum of a window reaches 2^24.
+//! Images of bytes are multiplied by fours where the machine can ([`bytes`]), else as floats, which is exact: no sum of a window
+//! reaches 2^24.
 
+mod bytes;
 mod tile;
 
 use crate::build::{BufferId, Builder, Home, Pointer};
@@ -87,6 +89,9 @@ pub fn lower(job: &Job, image: &Place, window: &Window, builder: &mut Builder) -
     let Some((mut extras, mut body)) = dot::extras_of(own, &job.operands[2..], epilogue, &job.shape, builder) else { return false };
     let mut own = own;
     if own == Dtype::I32 {
+        if bytes::lower(job, image, window, &extras, &body, builder) {
+            return true;
+        }
         let Some(most) = most_of_bytes(weights) else { return false };
         if let Some(floats) = in_floats(most, &mut extras, &body) {
             (own, body) = (Dtype::F32, floats);

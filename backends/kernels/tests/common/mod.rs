@@ -72,6 +72,12 @@ const BARE: Facts = Facts { name: "bare", vectors: 16, min_max: MinMax::Ieee, me
 
 pub const MACHINES: [Facts; 7] = [WIDE, NARROW, LANES, SHORT, ENGINE, RELAXED, BARE];
 
+/// Four products of bytes at once, u8 by i8 as AVX-512 VNNI, and i8 by i8 as NEON.
+pub const QUADS: [Facts; 2] = [
+    Facts { name: "64 bytes, u8 by i8", menu: Menu { dot4_u8s8: true, ..WIDE.menu }, ..WIDE },
+    Facts { name: "lanes, i8 by i8", menu: Menu { dot4_s8s8: true, ..LANES.menu }, ..LANES },
+];
+
 /// Seeded numbers in -size..size.
 pub fn numbers(seed: u64, shape: &[usize], size: f32) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -105,6 +111,8 @@ pub struct Model {
     tolerance: f32,
     /// Scalar kernels may be among the program's.
     pub mixed: bool,
+    /// Machines besides those that every model is checked on.
+    pub more: &'static [Facts],
     /// What is decided about its kernels.
     pub options: Options,
 }
@@ -118,6 +126,7 @@ impl Model {
             size,
             tolerance,
             mixed: false,
+            more: &[],
             options: Options { winograd: None, ..Options::default() },
         }
     }
@@ -166,7 +175,9 @@ impl Model {
         let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
         // each for itself, and those with narrow vectors like the widest
         let shared = [NARROW, BARE].map(|facts| (facts, WIDE));
-        for (facts, packing) in MACHINES.map(|facts| (facts.clone(), facts)).into_iter().chain(shared) {
+        for (facts, packing) in
+            MACHINES.iter().chain(self.more).map(|facts| (facts.clone(), facts.clone())).collect::<Vec<_>>().into_iter().chain(shared)
+        {
             let program = self.lower(outputs, &facts, &packing);
             for kernel in &program.kernels {
                 let tile = matches!(kernel.body, KernelBody::Tile(_));
