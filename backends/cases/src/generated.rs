@@ -20,7 +20,7 @@ pub fn functions(facts: &Facts) -> Vec<Case> {
 
 /// Products and convolutions of all tiles: thin and wide, short and long, with weights that are fetched ahead.
 pub fn products(facts: &Facts) -> Vec<Case> {
-    cases(dots(), facts)
+    cases([dots(), byte_products()].concat(), facts)
 }
 
 /// The graphs that come first in the filetests of kernels.
@@ -108,6 +108,47 @@ fn dots() -> Vec<(String, String)> {
                 "graph {{\n  %x: f32[1,{size},{size},{channels}] = input \"x\"\n  %w: f32[{kernel},{kernel},{channels},{out}] = const random 1\n  \
                  %y = conv %x, %w {{stride=[{stride},{stride}], dilation=[1,1], inflate=[1,1], low=[{pad},{pad}], high=[{pad},{pad}], group=1, fill=0.0}}\n  \
                  return %y \"y\"\n}}\n"
+            ),
+        ));
+    }
+    all
+}
+
+/// Bytes by constant bytes, requantized: all signs, runs of K that are no multiple of four, small weights, borders.
+fn byte_products() -> Vec<(String, String)> {
+    const AFTER: &str = "t0 = add(a, b); t1 = cast.f32(t0); t2 = mul(t1, c); t3 = max(t2, -3.0); t4 = min(t3, 252.0); t5 = round(t4); \
+                         t6 = cast.i32(t5); t7 = add(t6, 3:i32); cast.u8(t7)";
+    let constants = |n: usize| format!("%b: i32[{n}] = const random 2\n  %f: f32[{n}] = const random 3\n");
+    let mut all = Vec::new();
+    for (m, k, n) in [(1, 64, 40), (2, 33, 9), (13, 72, 100), (29, 19, 64), (3, 300, 200), (40, 4, 16)] {
+        for a in ["u8", "i8"] {
+            all.push((
+                format!("dot {a} {m}x{n}x{k}"),
+                format!(
+                    "graph {{\n  %x: {a}[{m},{k}] = input \"x\"\n  %w: i8[{k},{n}] = const random 1\n  {}  \
+                     %y = dot %x, %w, %b, %f {{trans_a=false, trans_b=false}} do {{ {AFTER} }}\n  return %y \"y\"\n}}\n",
+                    constants(n)
+                ),
+            ));
+        }
+        // weights that no pair of products overflows by
+        all.push((
+            format!("dot small {m}x{n}x{k}"),
+            format!(
+                "graph {{\n  %x: u8[{m},{k}] = input \"x\"\n  %w: i8[{k},{n}] = const splat 17\n  \
+                 %y = dot %x, %w {{trans_a=false, trans_b=false}}\n  return %y \"y\"\n}}\n"
+            ),
+        ));
+    }
+    for (size, kernel, stride, channels, out) in [(9, 3, 1, 8, 24), (14, 3, 2, 3, 32), (7, 1, 1, 36, 20), (11, 5, 1, 5, 7)] {
+        let pad = kernel / 2;
+        all.push((
+            format!("conv of bytes {kernel}x{kernel} {size}x{size}x{channels}"),
+            format!(
+                "graph {{\n  %x: i8[1,{size},{size},{channels}] = input \"x\"\n  %w: i8[{kernel},{kernel},{channels},{out}] = const random 1\n  {}  \
+                 %y = conv %x, %w, %b, %f {{stride=[{stride},{stride}], dilation=[1,1], inflate=[1,1], low=[{pad},{pad}], high=[{pad},{pad}], group=1, fill=-7:i8}} \
+                 do {{ {AFTER} }}\n  return %y \"y\"\n}}\n",
+                constants(out)
             ),
         ));
     }

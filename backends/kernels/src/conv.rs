@@ -7,31 +7,32 @@ mod phases;
 mod winograd;
 
 use crate::build::Builder;
-use crate::dot::{self, Extra, Level, Product, Right, Segment};
+use crate::dot::{self, Extra, Factors, Level, Product, Right, Segment};
 use crate::place::{Place, has_margin, padded};
 use crate::{Job, copy, depthwise};
-use ir::Dtype;
 use ir::graph::op::Op;
 use ir::scalar::Literal;
 use ir::tensor::Tensor;
 
-/// Emits the convolution of `job`, if it is one for vectors: f32, constant weights, contiguous channels, one or
+/// Emits the convolution of `job`, if it is one for vectors: f32 or narrow integers, constant weights, contiguous channels, one or
 /// two spatial axes.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Conv { stride, dilation, inflate, low, high, group, fill, epilogue } = job.op else { return false };
     let spatial = stride.len();
     let (x, w) = (&job.operands[0], &job.operands[1]);
     let Some(weights) = w.constant() else { return false };
-    let f32s = x.dtype == Dtype::F32 && w.dtype == Dtype::F32 && job.dtype == Dtype::F32;
-    let byte = |d: Dtype| matches!(d, Dtype::U8 | Dtype::I8);
+    let Some(factors) = Factors::of(x.dtype, w.dtype) else { return false };
+    let narrow = factors != Factors::FLOATS;
     let channels = w.shape[spatial];
     let depthwise = *group > 1 && channels == 1 && w.shape[spatial + 1] == *group;
-    let bytes = depthwise && byte(x.dtype) && byte(w.dtype) && inflate.iter().all(|&i| i == 1);
-    if !(f32s || bytes) || spatial > 2 || job.place.strides[spatial + 1] != 1 {
+    let plain = inflate.iter().all(|&i| i == 1);
+    let here = if depthwise && narrow { plain && w.dtype.bytes() == 1 } else { factors.here(builder.facts) };
+    if !here || spatial > 2 || job.place.strides[spatial + 1] != 1 {
         return false;
     }
-    if inflate.iter().any(|&i| i != 1) {
-        return phases::lower(job, weights, builder);
+    if !plain {
+        // what is between elements is left out
+        return fill.bits == 0 && phases::lower(job, weights, builder);
     }
     let window = Window { stride, dilation, low, high, kernel: &w.shape[..spatial] };
     let place = image(x.place(builder), job, &window, *fill, builder);
@@ -41,32 +42,31 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     if depthwise {
         return depthwise::lower(job, &place, &window, builder);
     }
-    if winograd::lower(job, &place, &window, weights, builder) {
+    if !narrow && winograd::lower(job, &place, &window, weights, builder) {
         return true;
     }
-    let Some((extras, epilogue)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
+    let Some((extras, epilogue)) = dot::extras_of(factors.sum(), &job.operands[2..], epilogue, &job.shape, builder) else { return false };
     let rank = spatial + 2;
     let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, rank)).collect();
+    let (element, c_element) = (x.dtype.bytes() as i64, job.dtype.bytes() as i64);
     let n = w.shape[spatial + 1] / group;
     // a level for an axis of the result; the image moves by the stride
     let level = |axis: usize| {
         let by = if (1..=spatial).contains(&axis) { stride[axis - 1] as i64 } else { 1 };
         Level {
             count: job.shape[axis],
-            a: place.strides[axis] * by * 4,
+            a: place.strides[axis] * by * element,
             b: 0,
-            c: job.place.strides[axis] * 4,
+            c: job.place.strides[axis] * c_element,
             extra: steps.iter().map(|s| s[axis]).collect(),
         }
     };
-    let contiguous = |e: &Extra| matches!(e, Extra::Memory { contiguous: true, .. });
-    let groups = Level {
-        count: *group,
-        a: channels as i64 * 4,
-        b: 0,
-        c: n as i64 * 4,
-        extra: extras.iter().map(|e| if contiguous(e) { n as i64 * 4 } else { 0 }).collect(),
+    let columns = |e: &Extra| match e {
+        Extra::Memory { contiguous: true, dtype, .. } => (n * dtype.bytes()) as i64,
+        Extra::Memory { .. } | Extra::Columns(_) => 0,
     };
+    let groups =
+        Level { count: *group, a: channels as i64 * element, b: 0, c: n as i64 * c_element, extra: extras.iter().map(columns).collect() };
     let still = Level { count: 1, a: 0, b: 0, c: 0, extra: vec![0; extras.len()] };
     let mut batch = vec![level(0)];
     let mut group_step = vec![0];
@@ -78,9 +78,9 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     // the window: lines, columns, channels, joined where they follow each other
     let mut segments: Vec<Segment> = Vec::new();
     for (axis, &dilation) in dilation.iter().enumerate() {
-        segments.push(Segment { count: w.shape[axis], a: place.strides[axis + 1] * dilation as i64 * 4 });
+        segments.push(Segment { count: w.shape[axis], a: place.strides[axis + 1] * dilation as i64 * element });
     }
-    let mut run = Segment { count: channels, a: 4 };
+    let mut run = Segment { count: channels, a: element };
     while let Some(last) = segments.last() {
         let follows = last.a == run.count as i64 * run.a || last.count == 1;
         if !follows {
@@ -89,24 +89,34 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         run.count *= last.count;
         segments.pop();
     }
+    let elements = run.count;
+    if narrow {
+        if elements < factors.in_step() {
+            return false;
+        }
+        run = Segment { count: elements.div_ceil(factors.in_step()), a: 4 };
+    }
     let depth: usize = w.shape[..=spatial].iter().product();
     // views: a large kernel is not copied before it is packed
     let filters =
         |g: usize| weights.slice(&[vec![0; spatial + 1], vec![g * n]].concat(), &vec![1; rank], &[&w.shape[..=spatial], &[n]].concat());
-    let matrices: Vec<Tensor> = (0..*group).map(filters).collect();
+    let matrices: Vec<Tensor> = (0..*group).map(|g| dot::words(&filters(g), factors, elements)).collect();
     let outputs: usize = job.shape.iter().product();
     dot::emit(
         Product {
-            name: "conv".into(),
+            name: if narrow { "conv8".into() } else { "conv".into() },
+            factors,
             batch,
             y,
             x: x_level,
             segments,
             run,
+            back: dot::back(factors, elements),
             n,
             a: place,
             right: Right::Packed { matrices, steps: group_step },
             c: job.place.clone(),
+            dtype: job.dtype,
             extras,
             epilogue,
             macs: (outputs * depth) as u64,

@@ -623,6 +623,8 @@ fn unary(mut ins: InstructionSink, op: Unary, relaxed: bool) {
         Unary::Spread(_) => panic!("a lane as operand is off the menu of WebAssembly"),
         Unary::LowI8 => ins.i16x8_extend_low_i8x16_s(),
         Unary::LowU8 => ins.i16x8_extend_low_i8x16_u(),
+        Unary::Abs8 => ins.i8x16_abs(),
+        Unary::Negative8 => ins.i32_const(7).i8x16_shr_s(),
     };
 }
 

@@ -371,7 +371,27 @@ impl Select {
             Unary::Shl(bits) => self.asm.at(length).vmi(&form::vpslld, to, a, bits),
             Unary::Shr(bits) => self.asm.at(length).vmi(&form::vpsrld, to, a, bits),
             Unary::Sar(bits) => self.asm.at(length).vmi(&form::vpsrad, to, a, bits),
+            Unary::Abs8 => self.asm.at(length).rm(&form::vpabsb, to, a),
+            Unary::Negative8 => self.negative_bytes(to, a),
             Unary::Spread(_) | Unary::LowI8 | Unary::LowU8 => panic!("{op:?} is off the menu of x86-64"),
+        }
+    }
+
+    fn negative_bytes(&mut self, to: Vector, a: Vector) {
+        match self.asm.level() {
+            // the sign bits to a mask, and each back to a whole byte
+            Level::V4 => {
+                self.asm.at(self.length).rm(&form::vpmovb2m, WORK, a);
+                self.asm.at(self.length).rm(&form::vpmovm2b, to, WORK);
+            }
+            Level::V3 if to != a => {
+                self.zero(to);
+                self.asm.at(self.length).rvm(&form::vpcmpgtb, to, to, a);
+            }
+            Level::V3 => self.borrow(&[to], |select, free| {
+                select.zero(free);
+                select.asm.at(select.length).rvm(&form::vpcmpgtb, to, free, a);
+            }),
         }
     }
 

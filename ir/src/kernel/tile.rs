@@ -266,6 +266,10 @@ pub enum Unary {
     LowI8,
     /// In each 16 bytes: the first eight, each as a u8 widened to 16 bits. Menu: `widen8`.
     LowU8,
+    /// The magnitude of each i8, as a u8. Menu: `pair_sat`.
+    Abs8,
+    /// All bits of each i8 that is negative, no bit of others. Menu: `pair_sat`.
+    Negative8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -116,6 +116,7 @@ impl Select {
             Unary::Spread(_) => panic!("it was done above"),
             Unary::LowI8 => two(form::SXTL),
             Unary::LowU8 => two(form::UXTL),
+            Unary::Abs8 | Unary::Negative8 => panic!("{op:?} is off the menu of ARM64"),
         };
         match form {
             Ok(form) => self.asm.two(form, to, a),

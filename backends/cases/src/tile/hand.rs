@@ -121,6 +121,12 @@ pub fn operations(facts: &Facts) -> Vec<Case> {
         let stmt = move |_| Stmt::Unary { op: Unary::Spread(lane), to, a: V(2) };
         cases.push(pairs(facts, format!("Spread({lane})"), BYTES, Source::Register, to, &stmt));
     }
+    for (op, to) in
+        [Unary::Abs8, Unary::Negative8].into_iter().flat_map(|op| [V(0), V(1)].map(|to| (op, to))).filter(|_| facts.menu.pair_sat)
+    {
+        let stmt = move |_| Stmt::Unary { op, to, a: V(1) };
+        cases.push(pairs(facts, format!("{op:?}"), BYTES, Source::Register, to, &stmt));
+    }
     for op in [Unary::LowI8, Unary::LowU8].into_iter().filter(|_| facts.menu.widen8) {
         for to in [V(0), V(2)] {
             let stmt = move |_| Stmt::Unary { op, to, a: V(2) };

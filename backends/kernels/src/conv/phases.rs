@@ -5,7 +5,6 @@
 use crate::build::Builder;
 use crate::place::padded;
 use crate::{Job, Source, Where, copy, generic};
-use ir::Dtype;
 use ir::graph::op::Op;
 use ir::tensor::Tensor;
 
@@ -67,7 +66,7 @@ pub fn lower(job: &Job, weights: &Tensor, builder: &mut Builder) -> bool {
     }
     for phase in all {
         let weights = taps(weights, &phase);
-        let weights = Source { shape: weights.shape().to_vec(), dtype: Dtype::F32, at: Where::Constant(&weights) };
+        let weights = Source { shape: weights.shape().to_vec(), dtype: weights.dtype(), at: Where::Constant(&weights) };
         let constants: Vec<Option<Tensor>> =
             job.operands[2..].iter().map(|o| o.constant().map(|t| part_of_constant(t, &phase, inflate))).collect();
         let extras = job.operands[2..].iter().zip(&constants).map(|(o, constant)| part(o, constant.as_ref(), &phase, inflate));

@@ -2,6 +2,7 @@
 //! those whose sums and operands fit the registers.
 
 use super::Level;
+use super::way::Way;
 use ir::kernel::facts::Facts;
 
 /// Rows of a tile in two directions and its width in vectors.
@@ -27,13 +28,17 @@ pub(super) enum Left {
     Memory,
     /// A vector along K for each row; a multiply-add takes one of its lanes.
     Lanes,
+    /// One at a time, anew for each vector of B.
+    Columns,
 }
 
 /// `step` is what A moves for each step of K, in bytes.
-pub(super) fn left(facts: &Facts, step: i64, rows: usize, vectors: usize) -> Left {
-    if facts.menu.lane_operand && step == 4 {
+pub(super) fn left(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) -> Left {
+    if way.by_columns() {
+        Left::Columns
+    } else if facts.menu.lane_operand && step == 4 {
         Left::Lanes
-    } else if facts.menu.splat_operand && vectors == 1 && rows > 1 {
+    } else if facts.menu.splat_operand && way.takes_memory() && vectors == 1 && rows > 1 {
         // with one vector a load for each product is no more than a splat for each
         Left::Memory
     } else {
@@ -56,11 +61,11 @@ fn rate(facts: &Facts) -> f64 {
 /// Cycles of one step of K for a tile: the multiply-adds, the loads (two a cycle where two multiply-adds start),
 /// or the latency, whichever is longest. A panel comes from L2, and whatever is loaded takes a slot: it counts a
 /// little even where it hides behind the products.
-fn step_cycles(facts: &Facts, step: i64, rows: usize, vectors: usize) -> f64 {
-    let products = (rows * vectors) as f64 / rate(facts);
+fn step_cycles(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) -> f64 {
+    let products = (rows * vectors) as f64 * way.multiplications() / rate(facts);
     let left_loads = rows as f64 / facts.lanes() as f64;
-    let (loads, traffic) = match left(facts, step, rows, vectors) {
-        Left::Memory => ((rows * vectors + vectors) as f64, 0.25 * rows as f64),
+    let (loads, traffic) = match left(facts, way, step, rows, vectors) {
+        Left::Memory | Left::Columns => ((rows * vectors + vectors) as f64, 0.25 * rows as f64),
         Left::Splat => ((rows + vectors) as f64, 0.25 * rows as f64),
         Left::Lanes => (vectors as f64 + left_loads, left_loads),
     };
@@ -69,23 +74,26 @@ fn step_cycles(facts: &Facts, step: i64, rows: usize, vectors: usize) -> f64 {
 }
 
 /// Vector registers that the inner loop needs beside the accumulators.
-fn operands_needed(facts: &Facts, step: i64, rows: usize, vectors: usize) -> usize {
-    match left(facts, step, rows, vectors) {
-        // vectors of B come in pairs
-        Left::Lanes => rows + 2,
-        // where loops are not unrolled an engine orders a step by itself, all loads first, and a product that is
-        // added may take one more
-        _ if facts.unroll == 1 => rows + vectors + 1,
-        // one splat of A; B from memory where the machine can
-        _ if rows == 1 => 1 + usize::from(!facts.menu.memory_operand),
-        Left::Memory => vectors,
-        Left::Splat => vectors + 1,
-    }
+fn operands_needed(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) -> usize {
+    way.temporaries()
+        + match left(facts, way, step, rows, vectors) {
+            Left::Columns => way.registers_by_column(),
+            // vectors of B come in pairs
+            Left::Lanes => rows + 2,
+            // where loops are not unrolled an engine orders a step by itself, all loads first, and a product that is
+            // added may take one more
+            _ if facts.unroll == 1 => rows + vectors + 1,
+            // one splat of A; B from memory where the machine can
+            _ if rows == 1 => 1 + usize::from(!(facts.menu.memory_operand && way.takes_right_memory())),
+            Left::Memory => vectors,
+            Left::Splat => vectors + 1,
+        }
 }
 
 /// The tile with the fewest predicted cycles over the whole product; A moves `step` bytes for each of `k` steps.
 /// Panels of `width` columns are walked in whole tiles.
-pub(super) fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize, step: i64, width: Option<usize>) -> Shape {
+#[expect(clippy::too_many_arguments, reason = "each is one property of the product")]
+pub(super) fn choose(facts: &Facts, way: Way, y: &Level, x: &Level, n: usize, k: usize, step: i64, width: Option<usize>) -> Shape {
     // rows a multiple of 4 KB apart fall into one set of L1, which has room for eight
     let crowded = x.a != 0 && x.a % 4096 == 0;
     let (y, x) = (y.count, x.count);
@@ -93,7 +101,7 @@ pub(super) fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize, st
     let mut best: Option<(f64, Shape)> = None;
     for vectors in (1..=all.min(8)).filter(|v| width.is_none_or(|w| w.is_multiple_of(v * facts.lanes()))) {
         for rows in 1..=32usize {
-            if rows * vectors + operands_needed(facts, step, rows, vectors) > facts.vectors as usize {
+            if rows * vectors + operands_needed(facts, way, step, rows, vectors) > facts.vectors as usize {
                 break;
             }
             // all of one line and several of them, or a part of one
@@ -108,7 +116,7 @@ pub(super) fn choose(facts: &Facts, y: &Level, x: &Level, n: usize, k: usize, st
                 for &(panels, vectors) in panels.iter().filter(|p| p.0 > 0) {
                     let overhead = 12.0 + 2.0 * (rows * vectors) as f64 / rate(facts);
                     let spill = if crowded && rows > 8 { 1.06 } else { 1.0 };
-                    cycles += (tiles * panels) as f64 * (k as f64 * step_cycles(facts, step, rows, vectors) * spill + overhead);
+                    cycles += (tiles * panels) as f64 * (k as f64 * step_cycles(facts, way, step, rows, vectors) * spill + overhead);
                 }
             }
             if best.as_ref().is_none_or(|(c, _)| cycles < *c * 0.999) {

@@ -3,11 +3,12 @@
 use super::choose::{Shape, choose, split};
 use super::epilogue::Behind;
 use super::panels::{Panel, pack, panels};
-use super::{Extra, Level, Product, Right, start_from_bias};
+use super::way::{Way, Weights};
+use super::{Extra, Factors, Level, Product, Right, start_from_bias, words};
 use crate::Job;
 use crate::build::{BufferId, Builder, Home, Pointer};
 use crate::tile::{Writer, arg, near};
-use ir::Dtype;
+use ir::Tensor;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::P;
 use ir::kernel::{Access, Arg};
@@ -51,7 +52,9 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
         return false;
     }
     simplify(&mut product);
-    let mut emit = plan(&product, builder.facts, builder.packing);
+    let Some(way) = way(&product, builder.facts) else { return false };
+    words::complete(&mut product, way);
+    let mut emit = plan(&product, way, builder.facts, builder.packing);
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
         return columns_to_memory(product, builder);
@@ -67,7 +70,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
             let bytes = builder.buffers[buffer.0].bytes;
             (Pointer { buffer, offset: 0 }, bytes as i64 / matrices.len() as i64)
         }
-        Right::InPlace { place, .. } => (Job::pointer(place, Dtype::F32), 0),
+        Right::InPlace { place, .. } => (Job::pointer(place, product.factors.b), 0),
     };
     let mut batch = product.batch.clone();
     if let Right::Packed { steps, .. } = &product.right {
@@ -75,7 +78,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
             level.b = *step as i64 * matrix_bytes;
         }
     }
-    let mut pointers = vec![Job::pointer(&product.a, Dtype::F32), b, Job::pointer(&product.c, Dtype::F32)];
+    let mut pointers = vec![Job::pointer(&product.a, product.factors.a), b, Job::pointer(&product.c, product.dtype)];
     for extra in &product.extras {
         if let Extra::Memory { place, dtype, .. } = extra {
             pointers.push(Job::pointer(place, *dtype));
@@ -102,7 +105,7 @@ pub struct Inner {
 impl Inner {
     /// How `product` is cut. `None` when its rows are farther apart than an address reaches.
     pub fn new(product: &Product, facts: &Facts, packing: &Facts) -> Option<Inner> {
-        let emit = plan(product, facts, packing);
+        let emit = plan(product, Way::Float, facts, packing);
         emit.reaches().then(|| Inner { shape: emit.shape, matrix_bytes: emit.all_bytes(), panels: emit.panels.clone() })
     }
 
@@ -119,7 +122,7 @@ impl Inner {
 
     /// Writes the statements. Pointers end where they began.
     pub fn write(&self, product: &Product, facts: &Facts, w: &mut Writer) {
-        let emit = Emit { shape: self.shape, panels: self.panels.clone(), ..plan(product, facts, facts) };
+        let emit = Emit { shape: self.shape, panels: self.panels.clone(), ..plan(product, Way::Float, facts, facts) };
         let mut batch = product.batch.clone();
         batch.iter_mut().for_each(|level| level.b = self.matrix_bytes);
         emit.batches(&batch, 0, w, &|w: &mut Writer| emit.grid(false, w));
@@ -168,19 +171,32 @@ fn join(outer: &Level, inner: &Level) -> Option<Level> {
     fits.then(|| Level { count: outer.count * inner.count, ..inner.clone() })
 }
 
+/// How the machine multiplies. `None`: it does not.
+fn way(product: &Product, facts: &Facts) -> Option<Way> {
+    let known = |matrices: &[Tensor]| words::weights(matrices, product.factors, product.run.count);
+    let weights = match &product.right {
+        Right::Packed { matrices, .. } if product.factors != Factors::FLOATS => known(matrices),
+        Right::Packed { .. } | Right::InPlace { .. } => Weights::UNKNOWN,
+    };
+    Way::of(facts, product.factors, &weights)
+}
+
 /// B is packed for the level `packing`, if it is.
-fn plan<'a>(product: &'a Product, facts: &'a Facts, packing: &Facts) -> Emit<'a> {
+fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts) -> Emit<'a> {
     let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
     let (n, lanes) = (product.n, facts.lanes());
-    let best = |facts: &Facts, width| choose(facts, &product.y, &product.x, n, depth, product.run.a, width);
+    let best = |facts: &Facts, width| {
+        let by = if facts.name == packing.name { way(product, packing).unwrap_or(by) } else { by };
+        choose(facts, by, &product.y, &product.x, n, depth, product.run.a, width)
+    };
     let shared = matches!(product.right, Right::Packed { .. }) && packing.name != facts.name;
     let (shape, panels) = if shared {
         let width = best(packing, None).vectors * packing.lanes();
         let shape = best(facts, Some(width));
-        (shape, panels(width, shape.vectors * lanes, n, (packing.lanes(), lanes)))
+        (shape, panels(width, shape.vectors * lanes, n, (packing.lanes(), lanes), by))
     } else {
         let shape = best(facts, None);
-        (shape, panels(shape.vectors * lanes, shape.vectors * lanes, n, (lanes, lanes)))
+        (shape, panels(shape.vectors * lanes, shape.vectors * lanes, n, (lanes, lanes), by))
     };
     let mut next = 3;
     let extra_pointer: Vec<Option<P>> = product
@@ -194,7 +210,7 @@ fn plan<'a>(product: &'a Product, facts: &'a Facts, packing: &Facts) -> Emit<'a>
             }
         })
         .collect();
-    let (start, body) = start_from_bias(Dtype::F32, &product.epilogue, &product.extras);
+    let (start, body) = start_from_bias(product.factors.sum(), &product.epilogue, &product.extras);
     Emit {
         product,
         facts,
@@ -277,14 +293,15 @@ impl Emit<'_> {
             None => (moved.0, moved.1 + self.all_bytes()),
         };
         let mut args = vec![
-            arg("a", Access::Read, a.0 + k.0, a.1 + k.1 + 4),
+            arg("a", Access::Read, a.0 + k.0, a.1 + k.1 + 4 - product.back),
             arg("b", Access::Read, b.0, b.1),
-            arg("c", Access::ReadWrite, c.0, c.1 + product.n as i64 * 4),
+            arg("c", Access::ReadWrite, c.0, c.1 + (product.n * product.dtype.bytes()) as i64),
         ];
         for (i, extra) in product.extras.iter().enumerate() {
-            if let Extra::Memory { contiguous, .. } = extra {
+            if let Extra::Memory { contiguous, dtype, .. } = extra {
                 let e = reach(&|l| l.extra[i]);
-                args.push(arg("extra", Access::Read, e.0, e.1 + if *contiguous { product.n as i64 * 4 } else { 4 }));
+                let columns = if *contiguous { product.n } else { 1 };
+                args.push(arg("extra", Access::Read, e.0, e.1 + (columns * dtype.bytes()) as i64));
             }
         }
         if self.behind != Behind::Registers {

@@ -6,7 +6,7 @@ use super::emit::{B, C, Emit};
 use super::sums::Tile;
 use crate::body::{Emitter, Param, Pressure};
 use crate::pieces::around;
-use crate::tile::{Pool, Writer, at};
+use crate::tile::{self, Pool, Writer, at};
 use ir::Dtype;
 use ir::kernel::tile::{Stmt, V};
 use ir::scalar::Body;
@@ -36,8 +36,8 @@ impl Emit<'_> {
     pub(super) fn choose_behind(&self) -> Option<Behind> {
         let shape = self.shape;
         let width = shape.vectors * self.lanes;
-        let tile =
-            |last_lanes| Tile { emit: self, x_rows: shape.x, rows: shape.rows(), vectors: shape.vectors, last_lanes, panel_width: width };
+        let (rows, vectors, way) = (shape.rows(), shape.vectors, self.panels[0].way);
+        let tile = |last_lanes| Tile { emit: self, x_rows: shape.x, rows, vectors, last_lanes, panel_width: width, way };
         // a partial vector takes a register for what a whole one reads as an operand
         let partial = self.product.n % self.lanes;
         let each = |tries: &dyn Fn(Tile) -> bool| tries(tile(self.lanes)) && (partial == 0 || tries(tile(partial)));
@@ -58,7 +58,7 @@ impl Emit<'_> {
     }
 
     fn types(&self) -> Vec<Dtype> {
-        [Dtype::F32].into_iter().chain(self.product.extras.iter().map(Extra::dtype)).collect()
+        [self.product.factors.sum()].into_iter().chain(self.product.extras.iter().map(Extra::lane)).collect()
     }
 }
 
@@ -151,14 +151,17 @@ impl Tile<'_> {
         let mut params = vec![sum];
         for (i, extra) in emit.product.extras.iter().enumerate() {
             let row = self.row(r, |l| l.extra[i]);
-            params.push(match (extra, emit.extra_pointer[i]) {
-                (Extra::Memory { contiguous: true, .. }, Some(p)) => Param::Memory(at(p, row + self.vector(v))),
-                (Extra::Memory { .. }, Some(p)) => Param::Splat(at(p, row)),
-                _ => Param::Memory(at(B, self.column(i, v))),
-            });
+            let first = |dtype: Dtype| (v * emit.lanes * dtype.bytes()) as i64;
+            params.push(extra.param(match (extra, emit.extra_pointer[i]) {
+                (Extra::Memory { contiguous: true, dtype, .. }, Some(p)) => at(p, row + first(*dtype)),
+                (Extra::Memory { .. }, Some(p)) => at(p, row),
+                _ => at(B, self.column(i, v)),
+            }));
         }
         let result = emitter.emit(&emit.body, types, &params, lanes, pool, w)?;
-        w.push(Stmt::Store { from: result, at: at(C, self.row(r, |l| l.c) + self.vector(v)), lanes });
+        let dtype = emit.product.dtype;
+        let to = at(C, self.row(r, |l| l.c) + (v * emit.lanes * dtype.bytes()) as i64);
+        w.push(tile::store(result, to, lanes, dtype));
         pool.give(result);
         Ok(())
     }

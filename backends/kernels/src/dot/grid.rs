@@ -45,10 +45,10 @@ impl Emit<'_> {
 
     /// Moves the streams that have columns by `columns` of them.
     fn shift_columns(&self, columns: i64, w: &mut Writer) {
-        w.advance(C, columns * 4);
+        w.advance(C, columns * self.product.dtype.bytes() as i64);
         for (pointer, extra) in self.extra_pointer.iter().zip(&self.product.extras) {
-            if let (Some(p), Extra::Memory { contiguous: true, .. }) = (pointer, extra) {
-                w.advance(*p, columns * 4);
+            if let (Some(p), Extra::Memory { contiguous: true, dtype, .. }) = (pointer, extra) {
+                w.advance(*p, columns * dtype.bytes() as i64);
             }
         }
     }

@@ -16,6 +16,8 @@ mod grid;
 mod panels;
 mod parts;
 mod sums;
+mod way;
+mod words;
 
 use crate::build::Builder;
 use crate::build::Home;
@@ -29,6 +31,8 @@ use ir::Dtype;
 use ir::graph::op::Op;
 use ir::scalar::Body;
 use ir::tensor::Tensor;
+pub use way::{Factors, Way};
+pub use words::{back, words};
 
 /// One loop over the output with what each stream moves per step, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub struct Segment {
 /// Where the second factor comes from.
 #[derive(Clone, Debug)]
 pub enum Right {
-    /// Constants `[k.., n]`, packed here: a batch level moves by `steps` of them.
+    /// Constants `[k.., n]` of 32 bits each, packed here: a batch level moves by `steps` of them. Narrow ones are [`words`].
     Packed { matrices: Vec<Tensor>, steps: Vec<usize> },
     /// In memory with contiguous columns; rows `pitch` bytes apart.
     InPlace { place: Place, pitch: i64 },
@@ -61,6 +65,7 @@ pub enum Right {
 #[derive(Clone)]
 pub struct Product {
     pub name: String,
+    pub factors: Factors,
     /// Outermost first.
     pub batch: Vec<Level>,
     pub y: Level,
@@ -68,53 +73,70 @@ pub struct Product {
     /// Outer loops over K, outermost first, then the innermost run.
     pub segments: Vec<Segment>,
     pub run: Segment,
+    /// Bytes that the last step of a run begins early, because the run is no multiple of a step. What it then reads again
+    /// meets weights that are 0.
+    pub back: i64,
     pub n: usize,
     pub a: Place,
     pub right: Right,
     pub c: Place,
+    /// Of the result.
+    pub dtype: Dtype,
     pub extras: Vec<Extra>,
     /// Parameter 0 is the sum, then one for each of `extras`.
     pub epilogue: Body,
     pub macs: u64,
 }
 
-/// Emits the dot of `job`, if it is one for vectors: f32 with contiguous columns of B and C.
+/// Emits the dot of `job`, if it is one for vectors: f32, or narrow integers by constants, with contiguous columns of B and C.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { return false };
     let rank = job.shape.len();
     let (m, n) = (job.shape[rank - 2], job.shape[rank - 1]);
     let (a, b) = (&job.operands[0], &job.operands[1]);
     let k = a.shape[a.shape.len() - if *trans_a { 2 } else { 1 }];
-    let f32s = a.dtype == Dtype::F32 && b.dtype == Dtype::F32 && job.dtype == Dtype::F32;
-    if !f32s || k == 0 || (job.place.strides[rank - 1] != 1 && n > 1) {
+    let Some(factors) = Factors::of(a.dtype, b.dtype) else { return false };
+    let narrow = factors != Factors::FLOATS;
+    let known = !narrow || (b.constant().is_some() && !trans_a && k >= factors.in_step());
+    if !known || !factors.here(builder.facts) || k == 0 || (job.place.strides[rank - 1] != 1 && n > 1) {
         return false;
     }
-    let Some((extras, epilogue)) = extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
+    let Some((extras, epilogue)) = extras_of(factors.sum(), &job.operands[2..], epilogue, &job.shape, builder) else { return false };
     let a_place = a.place(builder);
     let a_at = matrix(&a_place.expand(&a.shape, &with_batch(&job.shape[..rank - 2], &a.shape)), *trans_a);
     let batch_shape = &job.shape[..rank - 2];
-    let (right, b_steps) = right(b, *trans_b, batch_shape, (k, n), builder);
+    if narrow && a_at.strides[rank - 1] != 1 && k > 1 {
+        return false;
+    }
+    let (mut right, b_steps) = right(b, *trans_b, batch_shape, (k, n), builder);
+    if let (true, Right::Packed { matrices, .. }) = (narrow, &mut right) {
+        *matrices = matrices.iter().map(|m| words(m, factors, k)).collect();
+    }
+    let element = a.dtype.bytes() as i64;
     let extra_strides: Vec<Vec<i64>> = extras.iter().map(|e| extra_steps(e, rank)).collect();
     let level = |i: usize, count: usize, a: i64, b: i64| Level {
         count,
         a,
         b,
-        c: job.place.strides[i] * 4,
+        c: job.place.strides[i] * job.dtype.bytes() as i64,
         extra: extra_strides.iter().map(|s| s[i]).collect(),
     };
-    let batch = (0..rank - 2).map(|i| level(i, batch_shape[i], a_at.strides[i] * 4, b_steps[i])).collect();
+    let batch = (0..rank - 2).map(|i| level(i, batch_shape[i], a_at.strides[i] * element, b_steps[i])).collect();
     let one = Level { count: 1, a: 0, b: 0, c: 0, extra: vec![0; extras.len()] };
     let product = Product {
-        name: "dot".into(),
+        name: if narrow { "dot8".into() } else { "dot".into() },
+        factors,
         batch,
         y: one,
-        x: level(rank - 2, m, a_at.strides[rank - 2] * 4, 0),
+        x: level(rank - 2, m, a_at.strides[rank - 2] * element, 0),
         segments: vec![],
-        run: Segment { count: k, a: a_at.strides[rank - 1] * 4 },
+        run: Segment { count: k.div_ceil(factors.in_step()), a: if narrow { 4 } else { a_at.strides[rank - 1] * 4 } },
+        back: back(factors, k),
         n,
         a: a_at,
         right,
         c: job.place.clone(),
+        dtype: job.dtype,
         extras,
         epilogue,
         macs: job.shape.iter().product::<usize>() as u64 * k as u64,

@@ -1,6 +1,6 @@
 //! Panels of B: which columns lie side by side, and how constants are laid out for it.
 
-use super::{Extra, Product};
+use super::{Extra, Product, Way};
 use crate::build::{BufferId, Builder};
 use ir::program::{Packed, Part};
 use ir::tensor::Tensor;
@@ -15,15 +15,16 @@ pub(super) struct Panel {
     pub valid: usize,
     /// Tiles that a panel is walked in: vectors of each, and its columns that there are.
     pub tiles: Vec<(usize, usize)>,
+    pub way: Way,
 }
 
 /// Full panels of so many columns, then a narrower rest of whole vectors, walked in tiles of `tile` columns.
 /// `lanes` are those of the level that the panels are for and of the one that walks them.
-pub(super) fn panels(width: usize, tile: usize, n: usize, lanes: (usize, usize)) -> Vec<Panel> {
+pub(super) fn panels(width: usize, tile: usize, n: usize, lanes: (usize, usize), way: Way) -> Vec<Panel> {
     let panel = |count: usize, width: usize, valid: usize| {
         let part = |first: usize| (valid - first).min(tile);
         let tiles = (0..valid).step_by(tile).map(|first| (part(first).div_ceil(lanes.1), part(first))).collect();
-        Panel { count, width, valid, tiles }
+        Panel { count, width, valid, tiles, way }
     };
     let (full, rest) = (n / width, n % width);
     let mut out = Vec::new();

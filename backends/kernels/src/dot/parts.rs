@@ -52,12 +52,12 @@ impl Emit<'_> {
             Part::Panels => {
                 let before = self.panels_of(0, start);
                 let b = before.iter().map(|p| p.count as i64 * self.panel_bytes(p)).sum();
-                let columns = before.iter().map(|p| (p.count * p.valid) as i64 * 4).sum();
+                let columns: i64 = before.iter().map(|p| (p.count * p.valid) as i64).sum();
                 let extras = self.product.extras.iter().filter_map(|e| match e {
                     super::Extra::Columns(_) => None,
-                    super::Extra::Memory { contiguous, .. } => Some(if *contiguous { columns } else { 0 }),
+                    super::Extra::Memory { contiguous, dtype, .. } => Some(if *contiguous { columns * dtype.bytes() as i64 } else { 0 }),
                 });
-                [0, b, columns].into_iter().chain(extras).collect()
+                [0, b, columns * self.product.dtype.bytes() as i64].into_iter().chain(extras).collect()
             }
             Part::Batch(_) | Part::Y | Part::X => {
                 let level = self.level(batch, part);

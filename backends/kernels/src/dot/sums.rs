@@ -5,6 +5,7 @@ use super::Level;
 use super::choose::{Left, left};
 use super::emit::{A, B, Emit};
 use super::panels::Panel;
+use super::way::Way;
 use crate::tile::{Pool, Writer, at};
 use ir::kernel::tile::{At, Operand, Stmt, V};
 
@@ -22,6 +23,7 @@ pub(super) struct Tile<'a> {
     pub last_lanes: usize,
     /// Columns of the panel that the tile is in.
     pub panel_width: usize,
+    pub way: Way,
 }
 
 impl Emit<'_> {
@@ -29,10 +31,11 @@ impl Emit<'_> {
     pub(super) fn tile(&self, (y_rows, x_rows): (usize, usize), panel: &Panel, which: usize, w: &mut Writer) {
         let (vectors, valid) = panel.tiles[which];
         let last_lanes = valid - (vectors - 1) * self.lanes;
-        let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes, panel_width: panel.width };
+        let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes, panel_width: panel.width, way: panel.way };
         let mut pool = Pool::new(self.facts);
         let sums = tile.start(&mut pool, w);
-        match left(self.facts, self.product.run.a, tile.rows, vectors) {
+        match left(self.facts, panel.way, self.product.run.a, tile.rows, vectors) {
+            Left::Columns => tile.sum_by_columns(&sums, &mut pool, w),
             Left::Lanes => tile.sum_by_lanes(&sums, &mut pool, w),
             Left::Splat if tile.rows == 1 => tile.sum_of_one_row(&sums[0], &mut pool, w),
             Left::Splat | Left::Memory => tile.sum_by_splats(&sums, &mut pool, w),
@@ -49,9 +52,9 @@ impl Emit<'_> {
     /// over twice the steps.
     pub(super) fn turn_with(&self, ahead: bool) -> usize {
         let unroll = self.facts.unroll as usize;
-        match left(self.facts, self.product.run.a, 2, 2) {
+        match left(self.facts, self.panels[0].way, self.product.run.a, 2, 2) {
             Left::Lanes => unroll.next_multiple_of(self.lanes) * if ahead { 2 } else { 1 },
-            Left::Splat | Left::Memory => unroll,
+            Left::Splat | Left::Memory | Left::Columns => unroll,
         }
     }
 }
@@ -97,7 +100,7 @@ impl Tile<'_> {
     }
 
     /// Vector `v` of B, `u` steps of K ahead.
-    fn load_right(&self, to: V, u: usize, v: usize, w: &mut Writer) {
+    pub fn load_right(&self, to: V, u: usize, v: usize, w: &mut Writer) {
         w.push(Stmt::Load { to, at: self.right_at(u, v), lanes: self.right_lanes(v) as u8 });
     }
 
@@ -110,65 +113,71 @@ impl Tile<'_> {
         if self.emit.pitch.is_some() && v + 1 == self.vectors { self.last_lanes } else { self.emit.lanes }
     }
 
-    /// The element of A in row `r`, `u` steps of K ahead.
-    fn left_at(&self, r: usize, u: usize) -> At {
-        at(A, u as i64 * self.emit.product.run.a + self.row(r, |l| l.a))
+    /// The element of A in row `r`, so many bytes further along K.
+    pub fn left_at(&self, r: usize, step: i64) -> At {
+        at(A, step + self.row(r, |l| l.a))
     }
 
     fn sum_of_one_row(&self, sums: &[V], pool: &mut Pool, w: &mut Writer) {
         let emit = self.emit;
+        let way = self.way;
         // vectors of B are operands in memory where the machine has such, but for partial ones
-        let in_memory = |v: usize| emit.facts.menu.memory_operand && self.right_lanes(v) == emit.lanes;
+        let takes = emit.facts.menu.memory_operand && way.takes_right_memory();
+        let in_memory = |v: usize| takes && self.right_lanes(v) == emit.lanes;
+        let temp = self.temporary(pool);
         let (one, two) = (pool.take().expect("the tile was chosen to fit"), pool.take());
         // the first of the two was the vector of B where there must be one
-        let (right, left) = if emit.facts.menu.memory_operand { (two, one) } else { (Some(one), two.expect("the tile was chosen to fit")) };
+        let (right, left) = if takes { (two, one) } else { (Some(one), two.expect("the tile was chosen to fit")) };
         self.over_k(w, &|w, steps| {
-            for u in 0..steps {
-                w.push(Stmt::Splat { to: left, at: self.left_at(0, u) });
+            for (u, &step) in steps.iter().enumerate() {
+                w.push(Stmt::Splat { to: left, at: self.left_at(0, step) });
+                way.prepare(left, w);
                 for (v, &acc) in sums.iter().enumerate() {
                     if in_memory(v) {
-                        w.mul_add(acc, left, Operand::Memory(self.right_at(u, v)));
+                        way.multiply(acc, Operand::V(left), Operand::Memory(self.right_at(u, v)), temp, w);
                     } else {
                         let to = right.expect("one register is free");
                         self.load_right(to, u, v, w);
-                        w.mul_add(acc, left, Operand::V(to));
+                        way.multiply(acc, Operand::V(left), Operand::V(to), temp, w);
                     }
                 }
             }
         });
-        two.into_iter().chain([one]).for_each(|v| pool.give(v));
+        two.into_iter().chain([one]).chain(temp).for_each(|v| pool.give(v));
     }
 
     fn sum_by_splats(&self, sums: &[Vec<V>], pool: &mut Pool, w: &mut Writer) {
+        let way = self.way;
+        let temp = self.temporary(pool);
         let mut take = || pool.take().expect("the tile was chosen to fit");
         let right: Vec<V> = (0..self.vectors).map(|_| take()).collect();
-        let in_memory = left(self.emit.facts, self.emit.product.run.a, self.rows, self.vectors) == Left::Memory;
+        let in_memory = left(self.emit.facts, way, self.emit.product.run.a, self.rows, self.vectors) == Left::Memory;
         let left: Option<V> = (!in_memory).then(&mut take);
         self.over_k(w, &|w, steps| {
-            for u in 0..steps {
+            for (u, &step) in steps.iter().enumerate() {
                 for (v, &to) in right.iter().enumerate() {
                     self.load_right(to, u, v, w);
                 }
                 for (r, row) in sums.iter().enumerate() {
                     if let Some(left) = left {
-                        w.push(Stmt::Splat { to: left, at: self.left_at(r, u) });
+                        w.push(Stmt::Splat { to: left, at: self.left_at(r, step) });
+                        way.prepare(left, w);
                     }
+                    let left = left.map_or(Operand::Splat(self.left_at(r, step)), Operand::V);
                     for (v, &acc) in row.iter().enumerate() {
-                        match left {
-                            Some(left) => w.mul_add(acc, right[v], Operand::V(left)),
-                            None => w.mul_add(acc, right[v], Operand::Splat(self.left_at(r, u))),
-                        }
+                        way.multiply(acc, left, Operand::V(right[v]), temp, w);
                     }
                 }
             }
         });
-        right.into_iter().chain(left).for_each(|v| pool.give(v));
+        right.into_iter().chain(left).chain(temp).for_each(|v| pool.give(v));
     }
 
     /// Vectors of B are loaded two at a time, side by side in memory, and while there are registers before they are
     /// needed; each is done with before the next.
     fn sum_by_lanes(&self, sums: &[Vec<V>], pool: &mut Pool, w: &mut Writer) {
-        let lanes = self.emit.lanes;
+        let (lanes, way) = (self.emit.lanes, self.way);
+        let temp = self.temporary(pool);
         let mut take = || pool.take().expect("the tile was chosen to fit");
         let left: Vec<V> = (0..self.rows).map(|_| take()).collect();
         let mut ring = vec![take(), take()];
@@ -176,13 +185,19 @@ impl Tile<'_> {
             ring.extend([pool.take(), pool.take()].into_iter().flatten());
         }
         self.over_k(w, &|w, steps| {
-            let all = steps * self.vectors;
+            let all = steps.len() * self.vectors;
             let mut loaded = 0;
+            // the step that is in the first lane
+            let mut first = 0;
             for i in 0..all {
                 let (u, v) = (i / self.vectors, i % self.vectors);
-                if v == 0 && u % lanes == 0 {
+                let follows = u > first && u < first + lanes && steps[u] == steps[u - 1] + 4;
+                if v == 0 && !follows {
+                    first = u;
+                    let together = 1 + steps[u..].windows(2).take(lanes - 1).take_while(|pair| pair[1] == pair[0] + 4).count();
                     for (r, &to) in left.iter().enumerate() {
-                        w.push(Stmt::Load { to, at: self.left_at(r, u), lanes: lanes.min(steps - u) as u8 });
+                        w.push(Stmt::Load { to, at: self.left_at(r, steps[u]), lanes: together as u8 });
+                        way.prepare(to, w);
                     }
                 }
                 if i % 2 == 0 {
@@ -192,22 +207,27 @@ impl Tile<'_> {
                     loaded = all.min(i + ring.len());
                 }
                 for (row, &elements) in sums.iter().zip(&left) {
-                    w.mul_add(row[v], ring[i % ring.len()], Operand::Lane(elements, (u % lanes) as u8));
+                    let element = Operand::Lane(elements, (u - first) as u8);
+                    way.multiply(row[v], element, Operand::V(ring[i % ring.len()]), temp, w);
                 }
             }
         });
-        left.into_iter().chain(ring).for_each(|v| pool.give(v));
+        left.into_iter().chain(ring).chain(temp).for_each(|v| pool.give(v));
     }
 
-    /// The loops over K around `steps`, which writes so many of them from where the pointers are. Pointers end
-    /// where they began.
-    fn over_k(&self, w: &mut Writer, steps: &dyn Fn(&mut Writer, usize)) {
+    fn temporary(&self, pool: &mut Pool) -> Option<V> {
+        (self.way.temporaries() > 0).then(|| pool.take().expect("the tile was chosen to fit"))
+    }
+
+    /// The loops over K around `steps`, which writes some of them, given how far each is from where A points, in bytes; B
+    /// follows. Pointers end where they began.
+    pub fn over_k(&self, w: &mut Writer, steps: &dyn Fn(&mut Writer, &[i64])) {
         self.segments(0, steps, w);
         w.advance(B, -(self.emit.depth as i64 * self.pitch()));
     }
 
     /// A ends where it began, B behind the last row.
-    fn segments(&self, level: usize, steps: &dyn Fn(&mut Writer, usize), w: &mut Writer) {
+    fn segments(&self, level: usize, steps: &dyn Fn(&mut Writer, &[i64]), w: &mut Writer) {
         if let Some(segment) = self.emit.product.segments.get(level) {
             w.repeat(segment.count, |w| {
                 self.segments(level + 1, steps, w);
@@ -216,13 +236,17 @@ impl Tile<'_> {
             w.advance(A, -(segment.count as i64 * segment.a));
             return;
         }
-        let run = self.emit.product.run;
+        let (run, back) = (self.emit.product.run, self.emit.product.back);
         // short runs are written out, where long ones are unrolled at all
         let turn = self.emit.turn();
         let turn = if run.count <= turn.max(8.min(2 * turn)) { run.count } else { turn };
-        let (times, rest) = (run.count / turn, run.count % turn);
+        // a last step that begins early has no turn with others
+        let times = if turn == run.count { 1 } else { (run.count - usize::from(back > 0)) / turn };
+        let rest = run.count - times * turn;
+        let step = |u: usize| u as i64 * run.a - if u + 1 == run.count { back } else { 0 };
         w.repeat(times, |w| {
-            steps(w, turn);
+            let first: Vec<i64> = (0..turn).map(|u| if times == 1 { step(u) } else { u as i64 * run.a }).collect();
+            steps(w, &first);
             if let Some((p, lines)) = self.emit.ahead {
                 (0..lines).for_each(|i| w.push(Stmt::Prefetch { at: at(p, i as i64 * 64) }));
                 w.advance(p, lines as i64 * 64);
@@ -230,8 +254,10 @@ impl Tile<'_> {
             w.advance(A, turn as i64 * run.a);
             w.advance(B, turn as i64 * self.pitch());
         });
-        steps(w, rest);
+        let behind = (times * turn) as i64 * run.a;
+        let last: Vec<i64> = (times * turn..run.count).map(|u| step(u) - behind).collect();
+        steps(w, &last);
         w.advance(B, rest as i64 * self.pitch());
-        w.advance(A, -((times * turn) as i64 * run.a));
+        w.advance(A, -behind);
     }
 }

@@ -78,6 +78,14 @@ pub const QUADS: [Facts; 2] = [
     Facts { name: "lanes, i8 by i8", menu: Menu { dot4_s8s8: true, ..LANES.menu }, ..LANES },
 ];
 
+/// Machines that multiply bytes: u8 by i8 four at once, by saturated pairs with few registers and with many, i8 by i8 by lane.
+pub const MULTIPLIERS: [Facts; 4] = [
+    Facts { name: "dots", menu: Menu { dot4_u8s8: true, pair_sat: true, pair16: true, ..WIDE.menu }, ..WIDE },
+    Facts { name: "pairs", menu: Menu { pair_sat: true, pair16: true, ..NARROW.menu }, ..NARROW },
+    Facts { name: "wide pairs", menu: Menu { pair_sat: true, pair16: true, ..WIDE.menu }, ..WIDE },
+    Facts { name: "dots by lane", menu: Menu { dot4_s8s8: true, ..LANES.menu }, ..LANES },
+];
+
 /// Seeded numbers in -size..size.
 pub fn numbers(seed: u64, shape: &[usize], size: f32) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -170,14 +178,18 @@ impl Model {
     }
 
     /// Compares the outputs on every machine with the graph oracle.
-    pub fn check(mut self, outputs: &[NodeId]) {
-        self.set_outputs(outputs);
-        let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
+    pub fn check(self, outputs: &[NodeId]) {
         // each for itself, and those with narrow vectors like the widest
         let shared = [NARROW, BARE].map(|facts| (facts, WIDE));
-        for (facts, packing) in
-            MACHINES.iter().chain(self.more).map(|facts| (facts.clone(), facts.clone())).collect::<Vec<_>>().into_iter().chain(shared)
-        {
+        let own: Vec<(Facts, Facts)> = MACHINES.iter().chain(self.more).map(|facts| (facts.clone(), facts.clone())).collect();
+        self.check_on(outputs, own.into_iter().chain(shared));
+    }
+
+    /// The same on machines with their packings.
+    pub fn check_on(mut self, outputs: &[NodeId], machines: impl IntoIterator<Item = (Facts, Facts)>) {
+        self.set_outputs(outputs);
+        let want = ir::graph::eval::eval(&self.graph, &self.feeds).expect("the oracle runs");
+        for (facts, packing) in machines {
             let program = self.lower(outputs, &facts, &packing);
             for kernel in &program.kernels {
                 let tile = matches!(kernel.body, KernelBody::Tile(_));

@@ -649,6 +649,8 @@ fn pairs_of_bytes_saturate_and_pairs_of_halves_do_not() {
     let y = [lane([127, 127, 3, -4]), lane([-128, -128, 127, 127]), lane([-128, 127, 1, 1]), -1];
     let wanted = [halves(32767, -5), halves(-32768, 32512), halves(-25600 + 12700, 0), 0];
     ints(x, y, "v4 = pair_sat v0, v1", wanted);
+    ints(x, y, "v4 = abs8 v1", [lane([127, 127, 3, 4]), lane([128, 128, 127, 127]), lane([128, 127, 1, 1]), lane([1, 1, 1, 1])]);
+    ints(x, y, "v4 = negative8 v1", [lane([0, 0, 0, -1]), lane([-1, -1, 0, 0]), lane([-1, 0, 0, 0]), -1]);
     let (a, b) = ([halves(-32768, -32768), halves(3, -4), halves(32767, 1), 0], [halves(-32768, -32768), halves(5, 6), halves(2, -1), -1]);
     ints(a, b, "v4 = pair16 v0, v1", [i32::MIN, 15 - 24, 65533, 0]);
     ints(a, b, "v4 = add16 v0, v1", [0, halves(8, 2), halves(-32767, 0), -1]);

@@ -265,6 +265,8 @@ fn unary<const L: usize>(op: Unary, a: Lanes<L>) -> Lanes<L> {
         Unary::Spread(lane) => [a[lane as usize]; L],
         Unary::LowI8 => bytes::widen(a, |byte| i16::from(byte as i8)),
         Unary::LowU8 => bytes::widen(a, i16::from),
+        Unary::Abs8 => ints(a, |a| u32::from_le_bytes(a.to_le_bytes().map(|b| (b as i8).unsigned_abs()))),
+        Unary::Negative8 => ints(a, |a| u32::from_le_bytes(a.to_le_bytes().map(|b| ((b as i8) >> 7) as u8))),
     }
 }
 

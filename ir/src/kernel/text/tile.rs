@@ -34,7 +34,7 @@ words! { narrow parse_narrow NARROW Narrow {
 words! { unary parse_unary UNARY Unary {
     Neg "neg", Abs "abs", Sqrt "sqrt", Floor "floor", Ceil "ceil", Trunc "trunc", Round "round",
     ToInt "to_int", FromInt "from_int", Shl(0) "shl", Shr(0) "shr", Sar(0) "sar",
-    Spread(0) "spread", LowI8 "low_i8", LowU8 "low_u8",
+    Spread(0) "spread", LowI8 "low_i8", LowU8 "low_u8", Abs8 "abs8", Negative8 "negative8",
 } }
 
 pub(super) fn print(head: &str, kernel: &TileKernel, out: &mut Out) {

@@ -124,6 +124,8 @@ fn operands_are_on_the_menu() {
     on("v0 = high_halves v0, v0", &["body[1]: HighHalves is not on the menu of test"]);
     on("v0 += pairs v0", &["body[1]: \"PairAdd\" is not on the menu of test"]);
     on("v0 = pair_sat v0, v0", &["body[1]: PairSat is not on the menu of test"]);
+    on("v0 = abs8 v0", &["body[1]: Abs8 is not on the menu of test"]);
+    on("v0 = negative8 v0", &["body[1]: Negative8 is not on the menu of test"]);
     on("v0 = pair16 v0, v0", &["body[1]: Pair16 is not on the menu of test"]);
     on("v0 = mul_low8 v0, v0", &["body[1]: MulLow8 is not on the menu of test"]);
     on("v0 = mul_high8 v0, v0", &["body[1]: MulHigh8 is not on the menu of test"]);

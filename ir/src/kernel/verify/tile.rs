@@ -267,6 +267,9 @@ impl Check<'_> {
                 if matches!(op, Unary::LowI8 | Unary::LowU8) {
                     self.offered(self.facts.menu.widen8, &op, faults);
                 }
+                if matches!(op, Unary::Abs8 | Unary::Negative8) {
+                    self.offered(self.facts.menu.pair_sat, &op, faults);
+                }
                 if let Unary::Spread(lane) = op {
                     self.offered(self.facts.menu.lane_operand, &op, faults);
                     if lane as usize >= self.facts.lanes() {

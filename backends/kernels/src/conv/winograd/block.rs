@@ -6,7 +6,7 @@ use super::points::{Matrices, TAPS};
 use super::{Shape, near, weights};
 use crate::body::{Emitter, Param, Pressure};
 use crate::build::{BufferId, Builder};
-use crate::dot::{self, Extra, Inner, Level, Product, Right, Segment};
+use crate::dot::{self, Extra, Factors, Inner, Level, Product, Right, Segment};
 use crate::pieces::around;
 use crate::place::Place;
 use crate::tile::{Pool, Writer, arg, at, kernel};
@@ -98,6 +98,9 @@ impl<'a> Block<'a> {
         let still = |count: usize, a: i64, c: i64| Level { count, a, b: 0, c, extra: vec![] };
         let place = || Place { buffer: BufferId(0), offset: 0, strides: vec![] };
         let product = Product {
+            factors: Factors::FLOATS,
+            back: 0,
+            dtype: Dtype::F32,
             name: "winograd".into(),
             batch: vec![still(points, matrix(channels), matrix(filters))],
             y: still(1, 0, 0),
