@@ -26,7 +26,7 @@ def main():
         x86(maquette, work, names, rows, a.rounds)
         arm(maquette, work, names, rows)
         web(maquette, work, names, rows)
-        print("| | model | x86-64: code and weights | one run | right | worst class | ARM64: code and weights | instructions of a run | right | worst class | WebAssembly: module | one run | right | worst class |")
+        print("| | model | x86-64: executable | one run | right | worst class | ARM64: executable | instructions of a run | right | worst class | WebAssembly: module | one run | right | worst class |")
         print("|---|" + "---|" * 13)
         for name in names:
             size = os.path.getsize(f"{work}/{name}.onnx")

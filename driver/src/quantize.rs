@@ -85,6 +85,9 @@ struct Study {
 
 /// Quantizes. Faults: names of nodes that are none; a model that does not compile; nothing to quantize.
 pub fn quantize(float: &Draft, wishes: &Wishes, samples: &Samples, options: &Options, watch: &dyn Watch) -> Result<Quantized> {
+    if let Some(node) = float.integers() {
+        return Err(Error::usage(format!("the model is quantized already, such as at {node}")));
+    }
     let mut base = float.clone();
     let mut notes = Vec::new();
     let norms = base.fold_norms();

@@ -191,9 +191,10 @@ fn another_runtime_folds_all_layers_and_says_the_same() {
             let Some(other) = beside("small.onnx", samples, &folder.path) else { return };
             println!("{from}: {other}");
             assert_eq!(floats(&other["operators"]), ["Softmax"], "{from}: {other}");
-            assert!(other["steps"].as_i64().expect("a number") <= 1, "{from}: {other}");
-            assert!(other["differ"].as_f64().expect("a number") < 2e-3, "{from}: {other}");
-            assert!(other["float"].as_f64().expect("a number") < 0.05, "{from}: {other}");
+            // inside, a step that differs may become two behind a sum; what comes out is the same
+            assert!(other["steps"].as_i64().expect("a number") <= 2, "{from}: {other}");
+            assert!(other["differ"].as_f64().expect("a number") < 1e-3, "{from}: {other}");
+            assert!(other["float"].as_f64().expect("a number") < 1.0 / 255.0, "{from}: {other}");
         }
     }
 }

@@ -125,6 +125,10 @@ impl Draft {
         if !faults.is_empty() {
             return Err(faults);
         }
+        for node in &graph.node {
+            let derived = derived(node, &constants);
+            constants.extend(derived.and_then(|tensor| Some((node.output.first()?.clone(), tensor))));
+        }
         let mut names = BTreeSet::new();
         all_names(graph, &mut names);
         Ok(Draft { proto, constants, names, beside })
@@ -167,6 +171,17 @@ impl Draft {
         embed(file, tensor);
         self.constants.insert(name.into(), tensor.clone());
         true
+    }
+
+    /// A node that computes in integers, or turns floats into them; nothing where the model is one of floats.
+    pub fn integers(&self) -> Option<String> {
+        let integer = |node: &proto::Node| {
+            let op = node.op_type.as_deref().unwrap_or("");
+            op.starts_with("QLinear")
+                || matches!(op, "QuantizeLinear" | "DynamicQuantizeLinear" | "ConvInteger" | "MatMulInteger" | "QGemm")
+        };
+        let at = self.graph().node.iter().position(integer)?;
+        Some(format!("{} ({})", self.label(at), self.graph().node[at].op_type.as_deref().unwrap_or("")))
     }
 
     /// Whether a value is known before the model runs.
@@ -294,6 +309,30 @@ impl Draft {
             data.extend_from_slice(&raw);
         }
         Written { model: proto::encode(&self.proto), data: Some(data) }
+    }
+}
+
+/// What a node makes of constants, where weights are commonly hidden behind it.
+fn derived(node: &proto::Node, constants: &BTreeMap<String, Tensor>) -> Option<Tensor> {
+    let operand = |i: usize| node.input.get(i).and_then(|name| constants.get(name));
+    match op(node) {
+        "Identity" => operand(0).cloned(),
+        "DequantizeLinear" if attribute(node, "block_size").is_none_or(|a| a.i.unwrap_or(0) == 0) => {
+            let (integers, scale) = (operand(0)?, operand(1).filter(|t| is_f32(t))?);
+            let (shape, scales) = (integers.shape(), scale.to_f32s());
+            let zeros = match node.input.get(2).filter(|n| !n.is_empty()) {
+                Some(_) => operand(2)?.to_f64s(),
+                None => vec![0.0; scales.len()],
+            };
+            let axis = int(node, "axis", 1);
+            let axis = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).ok()?;
+            let inner: usize = shape.get(axis + 1..).unwrap_or(&[]).iter().product();
+            let lane = |i: usize| if scales.len() == 1 { 0 } else { i / inner.max(1) % scales.len() };
+            let fits = scales.len() == zeros.len() && (scales.len() == 1 || shape.get(axis) == Some(&scales.len()));
+            let value = |(i, q): (usize, f64)| (q - zeros[lane(i)]) as f32 * scales[lane(i)];
+            fits.then(|| Tensor::f32s(shape, &integers.to_f64s().into_iter().enumerate().map(value).collect::<Vec<f32>>()))
+        }
+        _ => None,
     }
 }
 
