@@ -1,6 +1,6 @@
 //! How much memory a model may ask of this process or its child before it is refused. It knows sizes, not what is computed.
 
-use ir::{Fault, Graph, Op, Program};
+use ir::{Fault, Graph, NodeId, Op, Program};
 
 /// Bytes that the reference interpreter, or a child that runs the model, may take.
 const RUN: u64 = 8 << 30;
@@ -12,6 +12,12 @@ const LARGE: u64 = 4 << 30;
 /// Bytes per element while the interpreter works on it.
 const WIDE: u64 = 8;
 
+/// Elements of a value, at the largest sizes of its dimensions.
+fn most(graph: &Graph, id: NodeId) -> u64 {
+    let size = |dim: &ir::Dim| u64::try_from(dim.bounds(&graph.symbols).1).unwrap_or(0);
+    graph.ty(id).shape.iter().fold(1, |n: u64, dim| n.saturating_mul(size(dim)))
+}
+
 /// What the interpreter would hold: all values that are computed, until their last use. Fault: too much, at the node that takes the most.
 pub fn reference(graph: &Graph) -> Result<(), Fault> {
     let order = graph.order();
@@ -20,7 +26,7 @@ pub fn reference(graph: &Graph) -> Result<(), Fault> {
         graph.operands(id).iter().for_each(|operand| last[operand.index()] = step);
     }
     graph.outputs().iter().for_each(|(_, id)| last[id.index()] = order.len());
-    let elements = |id| graph.ty(id).elements().map_or(u64::MAX, |n| n as u64);
+    let elements = |id| most(graph, id);
     // constants lie in the file, or are one element repeated
     let held = |id| match graph.op(id) {
         Op::Const { .. } => 0,
@@ -48,7 +54,7 @@ pub fn reference(graph: &Graph) -> Result<(), Fault> {
 pub fn inputs(graph: &Graph) -> Result<(), Fault> {
     let mut all = 0u64;
     for &id in graph.inputs() {
-        let elements = graph.ty(id).elements().map_or(u64::MAX, |n| n as u64);
+        let elements = most(graph, id);
         all = all.saturating_add(elements.saturating_mul(graph.ty(id).dtype.bytes() as u64));
         if all > RUN {
             return Err(Fault::limit(format!("the inputs take {all} bytes; at most {RUN} are made up")).at(graph.label(id)));

@@ -218,14 +218,6 @@ impl Dump {
     }
 }
 
-/// Fault: dimensions are open that code cannot have yet.
-pub fn fixed(graph: &Graph) -> Result<()> {
-    let open = graph.order().into_iter().any(|id| graph.ty(id).fixed().is_none());
-    let Some(name) = graph.symbols.keys().next().filter(|_| open) else { return Ok(()) };
-    let fault = Fault::unsupported(format!("ranges of dimensions are not compiled yet, and {name:?} is one"));
-    Err(fault.help(format!("give one size: --dim {name}=N")).into())
-}
-
 /// What the verifier of programs says. A finding is a mistake of ours, and nothing is written.
 fn sound(program: &Program, level: &Level) -> Result<()> {
     let wrong = |wrong: Vec<String>| Error::Internal(format!("the program for {} is unsound: {}", level.name, wrong.join("; ")));
@@ -235,7 +227,6 @@ fn sound(program: &Program, level: &Level) -> Result<()> {
 /// A program per level, in their order, each verified; weights lie in all as the widest level wants them. Faults: all that
 /// the levels find, each once.
 pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<(&'static Level, Program)>> {
-    fixed(graph)?;
     watch.stage("planning", options.levels.len());
     let (mut programs, mut faults): (Vec<_>, Vec<Fault>) = (Vec::new(), Vec::new());
     let widest = options.levels.iter().map(|level| level.facts).rev().max_by_key(|facts| facts.vector_bytes);

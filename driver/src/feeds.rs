@@ -3,6 +3,7 @@
 //! answers with status 3.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use frontend::{Declared, DeclaredDim};
 use ir::{Fault, Graph, Op, Tensor, Type};
@@ -55,15 +56,36 @@ impl<'a> Feeds<'a> {
     /// The tensors in the order of the graph's inputs. Faults: one is missing, or of another type or shape (status 3).
     pub fn tensors(&self, graph: &Graph) -> Result<Vec<Tensor>> {
         let (mut tensors, mut wrong) = (Vec::new(), Vec::new());
+        let sizes = self.sizes(graph);
         for &id in graph.inputs() {
             let Op::Input { name, ty } = graph.op(id) else { continue };
             match self.by_input.get(name) {
                 None => wrong.push(format!("input {name:?}: got nothing, wanted {ty}")),
-                Some(array) if !fits(array, ty) => wrong.push(format!("input {name:?}: got {}, wanted {ty}", array.header)),
+                Some(array) if !fits(array, ty, &sizes) => wrong.push(format!("input {name:?}: got {}, wanted {ty}", array.header)),
                 Some(array) => tensors.push(self.arrays.tensor(array, ty.dtype)?),
             }
         }
+        for (name, size) in &sizes {
+            if let Some((low, high)) = graph.symbols.get(name).filter(|(low, high)| !(low..=high).contains(&size)) {
+                wrong.push(format!("dimension {name}: got {size}, wanted {low} to {high}"));
+            }
+        }
         if wrong.is_empty() { Ok(tensors) } else { Err(status(wrong)) }
+    }
+
+    /// The sizes that open dimensions have in the arrays: where they differ, the first.
+    fn sizes(&self, graph: &Graph) -> BTreeMap<Arc<str>, i64> {
+        let mut sizes = BTreeMap::new();
+        for &id in graph.inputs() {
+            let Op::Input { name, ty } = graph.op(id) else { continue };
+            let Some(array) = self.by_input.get(name) else { continue };
+            for (dim, &size) in ty.shape.iter().zip(&array.header.shape) {
+                if let Some(name) = dim.as_symbol() {
+                    sizes.entry(name.into()).or_insert(size as i64);
+                }
+            }
+        }
+        sizes
     }
 }
 
@@ -78,8 +100,10 @@ fn wanted<'d>(name: &str, inputs: &[&'d Declared]) -> Option<&'d Declared> {
     })
 }
 
-fn fits(array: &Array, ty: &Type) -> bool {
-    array.header.descr.carries(ty.dtype) && ty.fixed().is_some_and(|shape| shape == array.header.shape)
+fn fits(array: &Array, ty: &Type, sizes: &BTreeMap<Arc<str>, i64>) -> bool {
+    let have = &array.header.shape;
+    let fits = |(dim, &size): (&ir::Dim, &usize)| dim.at(sizes) == Some(size as i64);
+    array.header.descr.carries(ty.dtype) && ty.rank() == have.len() && ty.shape.iter().zip(have).all(fits)
 }
 
 /// What contradicts the declarations, or another array by way of a named dimension.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use artifact::{Code, Content, Description, Symbol, System, describe};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use ir::program::{Pool, Port, WEIGHTS_ALIGN};
-use ir::{Fault, Program};
+use ir::{Dim, Fault, Program};
 
 use crate::compile::{COMPILER, Options, Watch, Weights};
 use crate::error::{Error, Result};
@@ -38,6 +38,10 @@ pub struct Module {
 pub struct Objects {
     /// All but the descriptor, which the description becomes, and what executables add.
     symbols: Vec<Symbol>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    /// Sizes known at run time only.
+    sizes: Vec<ir::program::Symbol>,
     native: &'static Native,
     system: System,
     target: clif::Target,
@@ -127,7 +131,6 @@ fn objects(
         cpu: &cpu_symbol,
         levels: &levels,
         weights: if weights.is_none() { clif::Weights::Symbol(&weights_symbol) } else { clif::Weights::Caller },
-        free_symbols: &[],
     };
     let system = options.target.system;
     symbols.push((native.cpu)(&cpu_symbol, system, levels.iter().fold(0, |word, level| word | level.mask)));
@@ -137,7 +140,10 @@ fn objects(
     }
     let code = Code { machine: native.machine, system, symbols };
     description.contents = describe::Contents::of(&code);
-    Ok(Linked { description, weights, form: Form::Native(Objects { symbols: code.symbols, native, system, target }) })
+    let Program { inputs, outputs, symbols: sizes, .. } = &programs.first().expect("there is a level").1;
+    let (inputs, outputs, sizes) = (inputs.clone(), outputs.clone(), sizes.clone());
+    let form = Form::Native(Objects { symbols: code.symbols, inputs, outputs, sizes, native, system, target });
+    Ok(Linked { description, weights, form })
 }
 
 /// The constants as the content of a symbol or a file, packed when they are written.
@@ -157,17 +163,15 @@ impl Objects {
 
     /// A program that starts at [`START`] and speaks the protocol of docs/cli.md.
     pub fn executable(&self, d: &Description) -> Result<Code> {
-        let bytes = |tensors: &[describe::Tensor]| tensors.iter().map(|t| t.bytes).collect::<Vec<u64>>();
         let exe = clif::Exe {
             name: &d.name,
             run: &format!("{}.run", d.name),
             cpu: &self.native.program_cpu.map_or_else(|| format!("{}.cpu", d.name), String::from),
-            inputs: &bytes(&d.inputs),
-            outputs: &bytes(&d.outputs),
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+            symbols: &self.sizes,
             memory: clif::Memory { arena_bytes: d.arena_bytes, arena_align: d.arena_align, worker_bytes: d.worker_bytes },
             weights_bytes: (d.weights_bytes > 0).then_some(d.weights_bytes),
-            symbols: d.symbols.len(),
-            free_symbols: d.free_symbols,
         };
         let mut symbols = self.symbols.clone();
         symbols.extend(clif::exe(&self.target, &exe).map_err(Error::from)?);
@@ -226,10 +230,13 @@ impl Kernels<'_> {
 fn describe(programs: &[(&'static Level, Program)], options: &Options, weights_bytes: u64) -> Description {
     let memory = clif::Memory::of(programs.iter().map(|(_, p)| p));
     let first = &programs.first().expect("there is a level").1;
+    let ranges = first.ranges();
+    let dim = |dim: &Dim| describe::Dim { bound: dim.bounds(&ranges).1, symbol: first.symbol_of(dim).map(|i| i as u32) };
+    let symbol = |s: &ir::program::Symbol| describe::Symbol { name: s.name.to_string(), min: s.low, max: s.high };
     let tensor = |port: &Port| describe::Tensor {
         name: port.name.clone(),
         dtype: port.ty.dtype.onnx(),
-        dims: port.ty.fixed().unwrap_or_default().iter().map(|&n| describe::Dim { bound: n as i64, symbol: None }).collect(),
+        dims: port.ty.shape.iter().map(dim).collect(),
         bytes: port.bytes,
         quantization: None,
     };
@@ -240,6 +247,8 @@ fn describe(programs: &[(&'static Level, Program)], options: &Options, weights_b
         compiler: COMPILER.into(),
         inputs: first.inputs.iter().map(tensor).collect(),
         outputs: first.outputs.iter().map(tensor).collect(),
+        symbols: first.symbols.iter().map(symbol).collect(),
+        free_symbols: first.free_symbols(),
         arena_bytes: memory.arena_bytes,
         arena_align: memory.arena_align,
         worker_bytes: memory.worker_bytes,

@@ -1,11 +1,13 @@
 //! A model that is compiled and ready to run on this machine or through a runner: what `run`, `verify` and `bench` have in
 //! common. It lies in a folder of its own that goes with it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ir::kernel::KernelBody;
-use ir::program::{Call, Port, Step};
+use ir::program::{Call, Step};
 use ir::{Fault, Graph, Tensor};
 
 use crate::budget;
@@ -40,14 +42,15 @@ impl Built {
         Finished { graph: &self.graph, programs: &self.programs, linked: &self.linked }
     }
 
-    /// Multiply-accumulates of one run.
-    pub fn macs(&self) -> u64 {
-        self.programs.last().map_or(0, |(_, p)| p.steps.iter().map(|s| s.macs).sum())
+    /// Multiply-accumulates of one run on these inputs.
+    pub fn macs(&self, inputs: &[Tensor]) -> u64 {
+        self.programs.last().map_or(0, |(_, p)| p.macs(&p.sizes(inputs).unwrap_or_default()))
     }
 
     /// Those that the code does where it does fewer than the operators say: a floor for its time.
-    pub fn least_macs(&self) -> u64 {
+    pub fn least_macs(&self, inputs: &[Tensor]) -> u64 {
         let Some((level, program)) = self.programs.last() else { return 0 };
+        let sizes = program.sizes(inputs).unwrap_or_default();
         let done = |call: &Call| match &program.kernels[call.kernel].body {
             KernelBody::Tile(tile) => tile.multiply_adds(level.facts.lanes()),
             KernelBody::Scalar(_) => 0,
@@ -56,7 +59,7 @@ impl Built {
             0 => step.macs,
             done => step.macs.min(done),
         };
-        program.steps.iter().map(least).sum()
+        program.steps.iter().filter(|step| step.runs_at(&sizes)).map(least).sum()
     }
 }
 
@@ -65,7 +68,10 @@ pub struct Machine {
     _folder: Scratch,
     program: PathBuf,
     arguments: Vec<String>,
-    outputs: Vec<Port>,
+    /// Its ports and symbols.
+    signature: Program,
+    /// Whether a script runs it, which is told how many bytes each input has.
+    script: bool,
     runner: Runner,
 }
 
@@ -91,33 +97,56 @@ impl Machine {
                 (script(&folder.path, &built.linked.description.name)?, Vec::new(), runner.clone().or("node"))
             }
         };
-        let outputs = built.programs.first().map(|(_, p)| p.outputs.clone()).unwrap_or_default();
-        Ok(Machine { _folder: folder, program, arguments, outputs, runner })
+        let Program { inputs, outputs, symbols, .. } = &built.programs.first().expect("there is a level").1;
+        let signature = Program { inputs: inputs.clone(), outputs: outputs.clone(), symbols: symbols.clone(), ..Program::default() };
+        let script = matches!(built.linked.form, Form::Web(_));
+        Ok(Machine { _folder: folder, program, arguments, signature, script, runner })
     }
 
-    /// The outputs by name, in order. Fault: the model returns a status.
-    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<(String, Tensor)>> {
-        let bytes = bytes::Bytes::from(execute(&self.program, &self.arguments, &self.runner, inputs)?);
-        let wanted: u64 = self.outputs.iter().map(|p| p.bytes).sum();
-        if bytes.len() as u64 != wanted {
-            return Err(Error::Internal(format!("the compiled model wrote {} bytes, its outputs are {wanted}", bytes.len())));
-        }
-        let mut at = 0;
-        let tensor = |port: &Port| {
-            let end = at + port.bytes as usize;
-            let shape = port.ty.fixed().expect("programs have fixed shapes");
-            let tensor = Tensor::dense(port.ty.dtype, &shape, bytes.slice(at..end));
-            at = end;
-            (port.name.clone(), tensor)
+    /// What the program reads: the sizes that the inputs have, then they themselves. Fault: a size out of its range (status 3).
+    fn feed(&self, inputs: &[Tensor], more: &[String]) -> Result<(Vec<String>, Vec<Tensor>)> {
+        let Some(sizes) = self.signature.sizes(inputs) else {
+            let free = self.signature.symbols[..self.signature.free_symbols()].iter();
+            let ranges: Vec<String> = free.map(|s| format!("{} is to be from {} to {}", s.name, s.low, s.high)).collect();
+            return Err(Error::Status { file: None, status: 3, what: ranges });
         };
-        Ok(self.outputs.iter().map(tensor).collect())
+        let mut arguments = self.arguments.clone();
+        if self.script {
+            let bytes: Vec<String> = inputs.iter().map(|t| (t.elements() * t.dtype().bytes()).to_string()).collect();
+            arguments.push(bytes.join(","));
+        }
+        arguments.extend_from_slice(more);
+        let sizes = Tensor::i64s(&[sizes.len()], &sizes);
+        Ok((arguments, [&[sizes], inputs].concat()))
+    }
+
+    /// The outputs by name, in order, of their actual sizes. Fault: the model returns a status.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<(String, Tensor)>> {
+        let (arguments, feed) = self.feed(inputs, &[])?;
+        let bytes = bytes::Bytes::from(execute(&self.program, &arguments, &self.runner, &feed)?);
+        let wrong = || Error::Internal(format!("the compiled model wrote {} bytes, which its outputs are not", bytes.len()));
+        let symbols = &self.signature.symbols;
+        let values = bytes.get(..8 * symbols.len()).ok_or_else(wrong)?.chunks_exact(8);
+        let values = values.map(|value| i64::from_le_bytes(value.try_into().expect("chunks of 8 bytes")));
+        let values: BTreeMap<Arc<str>, i64> = symbols.iter().map(|s| s.name.clone()).zip(values).collect();
+        let mut at = 8 * symbols.len();
+        let mut outputs = Vec::new();
+        for port in &self.signature.outputs {
+            let shape = port.shape_at(&values).ok_or_else(wrong)?;
+            let end = at + shape.iter().product::<usize>() * port.ty.dtype.bytes();
+            if end > bytes.len() {
+                return Err(wrong());
+            }
+            outputs.push((port.name.clone(), Tensor::dense(port.ty.dtype, &shape, bytes.slice(at..end))));
+            at = end;
+        }
+        if at == bytes.len() { Ok(outputs) } else { Err(wrong()) }
     }
 
     /// How long each of so many runs took, measured inside the program.
     pub fn bench(&self, inputs: &[Tensor], rounds: usize) -> Result<Vec<Duration>> {
-        let mut arguments = self.arguments.clone();
-        arguments.extend(["--bench".to_string(), rounds.to_string()]);
-        let text = execute(&self.program, &arguments, &self.runner, inputs)?;
+        let (arguments, feed) = self.feed(inputs, &["--bench".to_string(), rounds.to_string()])?;
+        let text = execute(&self.program, &arguments, &self.runner, &feed)?;
         let text = String::from_utf8_lossy(&text);
         let times: Option<Vec<Duration>> = text.lines().map(|l| l.parse().ok().map(Duration::from_nanos)).collect();
         times.filter(|t| t.len() == rounds).ok_or_else(|| Error::Internal("the compiled model did not print its times".into()))

@@ -16,6 +16,17 @@ enum Atom {
     FloorDiv(Dim, i64),
 }
 
+/// Numbers that a dimension can be computed in: at compile time or in code that runs later.
+pub trait Arithmetic {
+    type Value: Copy;
+    fn constant(&mut self, value: i64) -> Self::Value;
+    fn symbol(&mut self, name: &str) -> Self::Value;
+    fn add(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
+    fn mul(&mut self, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// Rounds toward minus infinity; `by` is at least 2.
+    fn floor_div(&mut self, a: Self::Value, by: i64) -> Self::Value;
+}
+
 /// Terms sorted by their monomial, none with coefficient 0. The constant's monomial is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dim(Vec<(Vec<Atom>, i64)>);
@@ -140,6 +151,50 @@ impl Dim {
             total = total.checked_add(product)?;
         }
         Some(total)
+    }
+
+    /// The value in any arithmetic, term by term.
+    pub fn compute<A: Arithmetic>(&self, arithmetic: &mut A) -> A::Value {
+        let mut total = None;
+        for (atoms, c) in &self.0 {
+            let mut product = (*c != 1 || atoms.is_empty()).then(|| arithmetic.constant(*c));
+            for atom in atoms {
+                let value = match atom {
+                    Atom::Symbol(name) => arithmetic.symbol(name),
+                    Atom::FloorDiv(dim, by) => {
+                        let value = dim.compute(arithmetic);
+                        arithmetic.floor_div(value, *by)
+                    }
+                };
+                product = Some(match product {
+                    Some(product) => arithmetic.mul(product, value),
+                    None => value,
+                });
+            }
+            let product = product.expect("a term without atoms is its constant");
+            total = Some(match total {
+                Some(total) => arithmetic.add(total, product),
+                None => product,
+            });
+        }
+        total.unwrap_or_else(|| arithmetic.constant(0))
+    }
+
+    /// The same with `value` in the place of every symbol that it names.
+    pub fn replace(&self, value: &dyn Fn(&str) -> Option<Dim>) -> Dim {
+        let mut total = Dim(Vec::new());
+        for (atoms, c) in &self.0 {
+            let mut product = Dim::from(*c);
+            for atom in atoms {
+                let factor = match atom {
+                    Atom::Symbol(name) => value(name).unwrap_or_else(|| Dim::symbol(name)),
+                    Atom::FloorDiv(dim, by) => dim.replace(value).floor_div(*by),
+                };
+                product = product * factor;
+            }
+            total = total + product;
+        }
+        total
     }
 
     /// Every symbol named in it, each once, sorted.
@@ -276,6 +331,16 @@ mod tests {
         let at = |n| half.at(&BTreeMap::from([("n".into(), n)]));
         assert_eq!((at(7), at(8), at(1)), (Some(4), Some(4), Some(1)));
         assert_eq!(half.bounds(&Symbols::from([("n".into(), (1, 9))])), (1, 5));
+    }
+
+    #[test]
+    fn symbols_are_replaced_by_sizes_and_by_dimensions() {
+        let (n, one) = (Dim::symbol("n"), Dim::from(1i64));
+        let strided = (n.clone() + one.clone()).floor_div(3) * n.clone() + one.clone();
+        assert_eq!(strided.replace(&|_| Some(Dim::from(8i64))), Dim::from(25i64));
+        assert_eq!(strided.replace(&|_| None), strided);
+        let twice = (n.clone() * Dim::from(2i64)).replace(&|name| (name == "n").then(|| Dim::symbol("m") + Dim::from(1i64)));
+        assert_eq!(twice.to_string(), "2*m+2");
     }
 
     #[test]

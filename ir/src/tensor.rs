@@ -249,6 +249,12 @@ impl Tensor {
     pub fn source_bytes(&self) -> usize {
         self.source.len()
     }
+    /// Whether it is the same view of the same memory; `false` proves nothing.
+    pub fn is(&self, other: &Tensor) -> bool {
+        let source = |t: &Tensor| (t.source.as_ptr(), t.source.len(), t.dtype, t.offset);
+        let scales = |t: &Tensor| t.scales.iter().map(|(axis, factors)| (*axis, Arc::as_ptr(factors))).collect::<Vec<_>>();
+        source(self) == source(other) && self.shape == other.shape && self.strides == other.strides && scales(self) == scales(other)
+    }
     /// Whether every element is the same element of the source.
     pub fn is_splat(&self) -> bool {
         self.scales.is_empty() && self.shape.iter().zip(&self.strides).all(|(&n, &s)| n <= 1 || s == 0)

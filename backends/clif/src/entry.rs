@@ -14,7 +14,8 @@ use ir::program::WEIGHTS_ALIGN;
 
 use crate::Target;
 use crate::function::{Body, I32, I64, function};
-use crate::steps::{CALLS, STEP, steps};
+use crate::steps::{CALLS, GUARD, WHEN, step_bytes, steps};
+use crate::symbols::Sizes;
 
 /// A model to enter.
 #[derive(Clone, Debug)]
@@ -23,11 +24,9 @@ pub struct Entry<'a> {
     pub name: &'a str,
     /// The symbol of the stub `uint64_t cpu(void)`.
     pub cpu: &'a str,
-    /// At least one; the best last. All have the same inputs and outputs.
+    /// At least one; the best last. All have the same inputs, outputs and symbols.
     pub levels: &'a [Level<'a>],
     pub weights: Weights<'a>,
-    /// Inclusive ranges of the named dimensions that the caller gives.
-    pub free_symbols: &'a [(i64, i64)],
 }
 
 /// The model for one CPU level.
@@ -115,8 +114,9 @@ pub(crate) const BASES: i32 = 24;
 pub(crate) const ARENA: usize = 0;
 pub(crate) const SCRATCH: usize = 1;
 pub(crate) const WEIGHTS: usize = 2;
+pub(crate) const SYMBOLS: usize = 3;
 /// The inputs, then the outputs.
-pub(crate) const FIRST_PORT: usize = 3;
+pub(crate) const FIRST_PORT: usize = 4;
 
 /// Bytes of a port in `NAME.ports`: its size, its alignment less one.
 const PORT: i64 = 16;
@@ -131,6 +131,7 @@ pub fn entry(target: &Target, entry: &Entry) -> Result<Vec<Symbol>, Fault> {
         assert_eq!(level.kernels.len(), program.kernels.len(), "a symbol for every kernel of {name}");
         assert_eq!(level.constants.len(), program.constants.len(), "a place for every constant of {name}");
         assert_eq!((&program.inputs, &program.outputs), (&first.inputs, &first.outputs), "the signature of {name}");
+        assert_eq!(program.symbols, first.symbols, "the symbols of {name}");
     }
     let memory = Memory::of(entry.levels.iter().map(|level| level.program));
     // the product with any number of workers must not overflow
@@ -140,20 +141,19 @@ pub fn entry(target: &Target, entry: &Entry) -> Result<Vec<Symbol>, Fault> {
     let mut symbols = Vec::new();
     let ports = first.inputs.iter().chain(&first.outputs);
     let ports: Vec<u8> = ports.flat_map(|p| [p.bytes, p.ty.dtype.bytes() as u64 - 1]).flat_map(u64::to_le_bytes).collect();
-    let ranges: Vec<u8> = entry.free_symbols.iter().flat_map(|(min, max)| [*min, *max]).flat_map(i64::to_le_bytes).collect();
-    for (part, bytes) in [("ports", ports), ("ranges", ranges)] {
-        if !bytes.is_empty() {
-            symbols.push(Symbol::constant(format!("{}.{part}", entry.name), 8, Content::Bytes(bytes)));
-        }
+    if !ports.is_empty() {
+        symbols.push(Symbol::constant(format!("{}.ports", entry.name), 8, Content::Bytes(ports)));
     }
+    let programs: Vec<&Program> = entry.levels.iter().map(|level| level.program).collect();
+    let step_bytes = step_bytes(&programs);
     for level in entry.levels {
-        symbols.extend(steps(target, level, entry.name, memory.worker_bytes)?);
+        symbols.extend(steps(target, level, entry.name, memory.worker_bytes, step_bytes)?);
     }
     let (name, task) = (format!("{}.run", entry.name), format!("{}.task", entry.name));
     symbols.push(function(&target.any, target.machine, &task, &[I64; 3], &[], write_task)?);
     symbols.push(function(&target.any, target.machine, &name, &[I64], &[I32], |body, params| {
         let context = body.stack(BASES as u32 + 8 * (FIRST_PORT + first.inputs.len() + first.outputs.len()) as u32);
-        Run { body, entry, memory, call: params[0], context, fails: BTreeMap::new() }.write(&task);
+        Run { body, entry, memory, step_bytes, call: params[0], context, fails: BTreeMap::new() }.write(&task);
     })?);
     Ok(symbols)
 }
@@ -174,6 +174,8 @@ struct Run<'e, 'b, 'f> {
     body: &'b mut Body<'f>,
     entry: &'e Entry<'e>,
     memory: Memory,
+    /// Of a step in the tables.
+    step_bytes: i64,
     /// The caller's struct.
     call: Value,
     context: Value,
@@ -190,10 +192,14 @@ impl Run<'_, '_, '_> {
         self.ports(call::OUTPUTS, inputs, outputs);
         let arena = self.arena();
         self.weights();
-        self.symbols_there();
+        let symbols = (!program.symbols.is_empty()).then(|| self.words(call::SYMBOLS));
         self.arena_size(arena);
-        self.input_bytes(inputs);
-        self.ranges();
+        if let Some(symbols) = symbols {
+            self.base(SYMBOLS, symbols);
+            let fail = self.fail(status::SIZE);
+            Sizes { body: self.body, symbols: &program.symbols, at: symbols }.check_ranges(fail);
+        }
+        self.input_bytes(symbols);
         let (first, end) = self.level();
         self.steps(first, end, task);
         self.body.give_status(0);
@@ -307,8 +313,11 @@ impl Run<'_, '_, '_> {
         self.base(WEIGHTS, weights);
     }
 
-    fn input_bytes(&mut self, inputs: usize) {
-        if inputs == 0 {
+    /// Compares what the caller has with what the inputs take, at their actual sizes.
+    fn input_bytes(&mut self, symbols: Option<Value>) {
+        let program = self.entry.levels[0].program;
+        let inputs = &program.inputs;
+        if inputs.is_empty() {
             return;
         }
         let given = self.body.load(I64, self.call, call::INPUT_BYTES);
@@ -316,8 +325,17 @@ impl Run<'_, '_, '_> {
         let ports = format!("{}.ports", self.entry.name);
         let there = self.body.cmp_imm(IntCC::NotEqual, given, 0);
         self.body.when(there, |body| {
+            if let Some(at) = symbols {
+                for (i, port) in inputs.iter().enumerate() {
+                    let wanted = Sizes { body, symbols: &program.symbols, at }.bytes(port);
+                    let given = body.load(I64, given, 8 * i as i32);
+                    let differ = body.cmp(IntCC::NotEqual, given, wanted);
+                    body.leave_if(differ, fail);
+                }
+                return;
+            }
             let table = body.address(&ports);
-            let count = body.long(inputs as i64);
+            let count = body.long(inputs.len() as i64);
             body.count(count, |body, i| {
                 let (at, row) = (body.mul_imm(i, 8), body.mul_imm(i, PORT));
                 let (at, row) = (body.add(given, at), body.add(table, row));
@@ -325,31 +343,6 @@ impl Run<'_, '_, '_> {
                 let differ = body.cmp(IntCC::NotEqual, given, wanted);
                 body.leave_if(differ, fail);
             });
-        });
-    }
-
-    fn symbols_there(&mut self) {
-        if !self.entry.free_symbols.is_empty() {
-            self.words(call::SYMBOLS);
-        }
-    }
-
-    fn ranges(&mut self) {
-        if self.entry.free_symbols.is_empty() {
-            return;
-        }
-        let symbols = self.body.load(I64, self.call, call::SYMBOLS);
-        let fail = self.fail(status::SIZE);
-        let table = self.body.address(&format!("{}.ranges", self.entry.name));
-        let count = self.body.long(self.entry.free_symbols.len() as i64);
-        self.body.count(count, |body, i| {
-            let (at, row) = (body.mul_imm(i, 8), body.mul_imm(i, 16));
-            let (at, row) = (body.add(symbols, at), body.add(table, row));
-            let (value, min, max) = (body.load(I64, at, 0), body.load(I64, row, 0), body.load(I64, row, 8));
-            let below = body.cmp(IntCC::SignedLessThan, value, min);
-            body.leave_if(below, fail);
-            let above = body.cmp(IntCC::SignedGreaterThan, value, max);
-            body.leave_if(above, fail);
         });
     }
 
@@ -401,12 +394,12 @@ impl Run<'_, '_, '_> {
     fn take(&mut self, level: &Level, found: Block) {
         let execute = self.body.function_address(&format!("{}.{}.execute", self.entry.name, level.name));
         let first = self.body.address(&format!("{}.{}.steps", self.entry.name, level.name));
-        let end = self.body.add_imm(first, STEP * level.program.steps.len() as i64);
+        let end = self.body.add_imm(first, self.step_bytes * level.program.steps.len() as i64);
         self.body.b.ins().jump(found, &[execute.into(), first.into(), end.into()]);
     }
 
     fn steps(&mut self, first: Value, end: Value, task: &str) {
-        let (call, context) = (self.call, self.context);
+        let (call, context, step_bytes) = (self.call, self.context, self.step_bytes);
         let body = &mut *self.body;
         let execute = body.load(I64, context, EXECUTE);
         let parallel_for = body.load(I64, call, call::PARALLEL_FOR);
@@ -429,11 +422,15 @@ impl Run<'_, '_, '_> {
         body.branch(more, inside, next);
 
         body.at(inside);
+        let done = body.block();
+        if step_bytes > i64::from(WHEN) {
+            leave_unless(body, step, context, done);
+        }
         let calls = body.load_u32(step, CALLS);
         let several = body.cmp_imm(IntCC::UnsignedGreaterThan, calls, 1);
         let pooled = body.cmp_imm(IntCC::NotEqual, parallel_for, 0);
         let parallel = body.b.ins().band(several, pooled);
-        let (shared, serial, done) = (body.block(), body.block(), body.block());
+        let (shared, serial) = (body.block(), body.block());
         body.branch(parallel, shared, serial);
 
         body.at(shared);
@@ -454,7 +451,7 @@ impl Run<'_, '_, '_> {
         body.jump(done);
 
         body.at(done);
-        let then = body.add_imm(step, STEP);
+        let then = body.add_imm(step, step_bytes);
         body.set(at, then);
         body.jump(head);
 
@@ -462,4 +459,23 @@ impl Run<'_, '_, '_> {
         body.give(result);
         body.at(next);
     }
+}
+
+/// Goes to `skip` unless all that the step asks of symbols holds.
+fn leave_unless(body: &mut Body, step: Value, context: Value, skip: Block) {
+    let symbols = body.load(I64, context, BASES + 8 * SYMBOLS as i32);
+    let guards = body.load_u32(step, WHEN);
+    let guards = body.add(step, guards);
+    let count = body.load(I64, guards, 0);
+    body.count(count, |body, i| {
+        let at = body.mul_imm(i, GUARD);
+        let at = body.add(guards, at);
+        let [place, low, high] = [8, 16, 24].map(|field| body.load(I64, at, field));
+        let place = body.add(symbols, place);
+        let value = body.load(I64, place, 0);
+        let below = body.cmp(IntCC::SignedLessThan, value, low);
+        body.leave_if(below, skip);
+        let above = body.cmp(IntCC::SignedGreaterThan, value, high);
+        body.leave_if(above, skip);
+    });
 }

@@ -5,18 +5,20 @@
 //! ```text
 //! PROGRAM [WEIGHTS] [--bench N]
 //! ```
-//! `WEIGHTS` is there exactly when the weights lie in a file. In: the free symbols (int64, little endian), the dense inputs, then
-//! the end. Out: all symbols, the dense outputs; with `--bench N` instead the nanoseconds of each of N runs, after one that is not
+//! `WEIGHTS` is there exactly when the weights lie in a file. In: the free symbols (int64, little endian), the dense inputs at
+//! their actual sizes, then the end. Out: all symbols, the dense outputs at theirs; with `--bench N` instead the nanoseconds of each of N runs, after one that is not
 //! counted, in decimal, a line each. Exit: the status of the run, or a code of [`code`].
 
 use artifact::Symbol;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use ir::fault::Fault;
+use ir::program::{Origin, Port};
 
 use crate::Target;
 use crate::entry::{Memory, call, status};
 use crate::function::{Body, I32, I64, function};
+use crate::symbols::Sizes;
 
 /// What a program returns when it did not come to run the model, after BSD's sysexits.
 pub mod code {
@@ -40,15 +42,13 @@ pub struct Exe<'a> {
     /// The symbol of a stub `uint64_t cpu(const uint64_t *stack)`, which is given the stack as the system left it: some systems say
     /// there what the CPU has. One that asks the CPU itself does without.
     pub cpu: &'a str,
-    /// Bytes of each.
-    pub inputs: &'a [u64],
-    pub outputs: &'a [u64],
+    pub inputs: &'a [Port],
+    pub outputs: &'a [Port],
+    /// Those that are free are read; they come first.
+    pub symbols: &'a [ir::program::Symbol],
     pub memory: Memory,
     /// Size of the weight file, not 0; `None`: the weights are in the artifact.
     pub weights_bytes: Option<u64>,
-    pub symbols: usize,
-    /// How many of the symbols are read; they come first.
-    pub free_symbols: usize,
 }
 
 // Numbers that Linux shares between its machines.
@@ -97,10 +97,10 @@ impl Layout {
             end = at.checked_add(bytes)?.checked_add(64).filter(|end| *end < 1 << 47)?;
             Some(at)
         };
-        let mut places = |sizes: &[u64]| sizes.iter().map(|bytes| place(*bytes)).collect::<Option<Vec<u64>>>();
+        let mut places = |ports: &[Port]| ports.iter().map(|port| place(port.bytes)).collect::<Option<Vec<u64>>>();
         let inputs = places(exe.inputs).ok_or_else(too_large)?;
         let outputs = places(exe.outputs).ok_or_else(too_large)?;
-        let symbols = places(&[8 * exe.symbols as u64]).ok_or_else(too_large)?[0];
+        let symbols = place(8 * exe.symbols.len() as u64).ok_or_else(too_large)?;
         Ok(Layout { inputs, outputs, symbols, bytes: end })
     }
 }
@@ -306,10 +306,33 @@ impl Main<'_, '_, '_> {
         }
     }
 
+    /// As much of a tensor as its actual size says.
+    fn transfer_port(&mut self, function: &str, memory: Value, place: u64, port: &Port, code: i64) {
+        if port.ty.fixed().is_some() {
+            return self.transfer(function, memory, place, port.bytes, code);
+        }
+        let symbols = self.body.add_imm(memory, self.layout.symbols as i64);
+        let bytes = Sizes { body: self.body, symbols: self.exe.symbols, at: symbols }.bytes(port);
+        let at = self.body.add_imm(memory, place as i64);
+        let failed = self.body.call(function, &[at, bytes], Some(I32)).expect("it was asked for");
+        self.end_if(failed, code);
+    }
+
     fn read_all(&mut self, memory: Value) {
-        self.transfer(self.read, memory, self.layout.symbols, 8 * self.exe.free_symbols as u64, status::SIZE);
-        for (place, bytes) in self.layout.inputs.iter().zip(self.exe.inputs) {
-            self.transfer(self.read, memory, *place, *bytes, status::SIZE);
+        let free = self.exe.symbols.iter().take_while(|s| s.origin == Origin::Free).count();
+        self.transfer(self.read, memory, self.layout.symbols, 8 * free as u64, status::SIZE);
+        if free > 0 {
+            // sizes are believed from here on
+            let (symbols, bad) = (self.body.add_imm(memory, self.layout.symbols as i64), self.body.cold());
+            Sizes { body: self.body, symbols: self.exe.symbols, at: symbols }.check_ranges(bad);
+            let good = self.body.block();
+            self.body.jump(good);
+            self.body.at(bad);
+            self.body.give_status(status::SIZE);
+            self.body.at(good);
+        }
+        for (place, port) in self.layout.inputs.iter().zip(self.exe.inputs) {
+            self.transfer_port(self.read, memory, *place, port, status::SIZE);
         }
         // more than the inputs is as wrong as less
         let beyond = self.body.stack(8);
@@ -320,9 +343,9 @@ impl Main<'_, '_, '_> {
     }
 
     fn write_all(&mut self, memory: Value) {
-        self.transfer(self.write, memory, self.layout.symbols, 8 * self.exe.symbols as u64, code::OUTPUT);
-        for (place, bytes) in self.layout.outputs.iter().zip(self.exe.outputs) {
-            self.transfer(self.write, memory, *place, *bytes, code::OUTPUT);
+        self.transfer(self.write, memory, self.layout.symbols, 8 * self.exe.symbols.len() as u64, code::OUTPUT);
+        for (place, port) in self.layout.outputs.iter().zip(self.exe.outputs) {
+            self.transfer_port(self.write, memory, *place, port, code::OUTPUT);
         }
     }
 

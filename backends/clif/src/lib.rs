@@ -10,6 +10,7 @@ mod function;
 mod half;
 mod scalar;
 mod steps;
+mod symbols;
 mod target;
 
 pub use entry::{Entry, Level, Memory, Weights, entry};

@@ -3,7 +3,8 @@
 //! It refuses to know who calls it, and on which worker.
 //!
 //! The table starts with its steps, 12 bytes each: where its records start (from the start of the table), how many they are,
-//! how many calls they make. A record holds, little endian:
+//! how many calls they make; where a model has steps that not every size wants, 4 bytes more: what the step asks of symbols,
+//! from the step on. That is a count, then for each the symbol's place in bytes, its least and its largest value, 64 bits each. A record holds, little endian:
 //! ```text
 //! u16 kernel      its number, and bit 15 if it returns a status
 //! u16 base[slots] which base each argument counts from
@@ -15,20 +16,28 @@
 use artifact::{Content, Symbol};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, JumpTableData, MemFlagsData, TrapCode, Value};
+use ir::Program;
 use ir::fault::Fault;
 use ir::kernel::KernelBody;
 use ir::program::{Address, Call};
 
 use crate::Target;
-use crate::entry::{ARENA, BASES, FIRST_PORT, Level, SCRATCH, WEIGHTS};
+use crate::entry::{ARENA, BASES, FIRST_PORT, Level, SCRATCH, SYMBOLS, WEIGHTS};
 use crate::function::{Body, I32, I64, function};
 
-/// Bytes of a step.
-pub(crate) const STEP: i64 = 12;
+/// Bytes of a step in the tables of these programs.
+pub(crate) fn step_bytes(programs: &[&Program]) -> i64 {
+    let guarded = programs.iter().flat_map(|p| &p.steps).any(|step| !step.when.is_empty());
+    i64::from(WHEN) + if guarded { 4 } else { 0 }
+}
+
+/// Bytes of what a step asks of one symbol.
+pub(crate) const GUARD: i64 = 24;
 /// Places in a step.
 const RECORDS: i32 = 0;
 const COUNT: i32 = 4;
 pub(crate) const CALLS: i32 = 8;
+pub(crate) const WHEN: i32 = 12;
 
 const RETURNS_STATUS: u16 = 1 << 15;
 
@@ -59,6 +68,7 @@ impl Run {
                 Address::Constant { index, offset } => (WEIGHTS, level.constants[index] + offset),
                 Address::Input { index, offset } => (FIRST_PORT + index, offset),
                 Address::Output { index, offset } => (FIRST_PORT + inputs + index, offset),
+                Address::Symbols { offset } => (SYMBOLS, offset),
             };
             Strided { base, offset, strides: Vec::new() }
         });
@@ -130,7 +140,7 @@ impl Form {
 
 /// `NAME.LEVEL.steps`, `NAME.LEVEL.execute`, in this order.
 /// Fault: a table or function larger than its addresses reach.
-pub(crate) fn steps(target: &Target, level: &Level, name: &str, worker_bytes: u64) -> Result<[Symbol; 2], Fault> {
+pub(crate) fn steps(target: &Target, level: &Level, name: &str, worker_bytes: u64, step_bytes: i64) -> Result<[Symbol; 2], Fault> {
     let program = level.program;
     let mut best: Option<(usize, usize, Vec<Vec<Run>>)> = None;
     let mut runs: Vec<Vec<Run>> = program.steps.iter().map(|step| step.calls.iter().map(|call| Run::of(call, level)).collect()).collect();
@@ -148,7 +158,8 @@ pub(crate) fn steps(target: &Target, level: &Level, name: &str, worker_bytes: u6
     let wide = !fits.all(|fits| fits);
     let form = Form { slots, depth, wide };
     let many = runs.iter().any(|runs| runs.len() > 1);
-    let table = table(level, &form, &runs).ok_or_else(|| Fault::limit(format!("`{name}` takes too many calls to compile")))?;
+    let table =
+        table(level, &form, &runs, step_bytes as usize).ok_or_else(|| Fault::limit(format!("`{name}` takes too many calls to compile")))?;
     let table_name = format!("{name}.{}.steps", level.name);
     let execute = format!("{name}.{}.execute", level.name);
     let function = function(&target.any, target.machine, &execute, &[I64; 4], &[I32], |body, params| {
@@ -159,16 +170,25 @@ pub(crate) fn steps(target: &Target, level: &Level, name: &str, worker_bytes: u6
 }
 
 /// `None`: a number in it is too large.
-fn table(level: &Level, form: &Form, runs: &[Vec<Run>]) -> Option<Vec<u8>> {
+fn table(level: &Level, form: &Form, runs: &[Vec<Run>], step_bytes: usize) -> Option<Vec<u8>> {
     let mut heads = Vec::new();
     let mut records = Vec::new();
-    let start = (runs.len() * STEP as usize).next_multiple_of(8);
+    let steps = (runs.len() * step_bytes).next_multiple_of(8);
     let word = |value: u64| u32::try_from(value).ok();
-    for step in runs {
+    let (guards, places) = match step_bytes > WHEN as usize {
+        true => guards(level.program),
+        false => (Vec::new(), Vec::new()),
+    };
+    let start = steps + guards.len();
+    for (number, step) in runs.iter().enumerate() {
+        let head = heads.len();
         heads.extend(word((start + records.len()) as u64)?.to_le_bytes());
         heads.extend(word(step.len() as u64)?.to_le_bytes());
         let calls = step.iter().map(Run::calls).sum::<u64>();
         heads.extend(i32::try_from(calls).ok()?.to_le_bytes());
+        if let Some(place) = places.get(number) {
+            heads.extend(word((steps + place - head) as u64)?.to_le_bytes());
+        }
         let mut first = 0;
         for run in step {
             let begin = records.len();
@@ -198,9 +218,29 @@ fn table(level: &Level, form: &Form, runs: &[Vec<Run>]) -> Option<Vec<u8>> {
             first += run.calls();
         }
     }
-    heads.resize(start, 0);
+    heads.resize(steps, 0);
+    heads.extend(guards);
     heads.extend(records);
     Some(heads)
+}
+
+/// What steps ask of symbols, each list once, and where that of each step starts.
+fn guards(program: &Program) -> (Vec<u8>, Vec<usize>) {
+    let (mut lists, mut known) = (Vec::new(), Vec::new());
+    let places = program.steps.iter().map(|step| match known.iter().find(|(when, _)| *when == &step.when) {
+        Some((_, place)) => *place,
+        None => {
+            let place = lists.len();
+            lists.extend((step.when.len() as u64).to_le_bytes());
+            for when in &step.when {
+                [8 * when.symbol as i64, when.low, when.high].iter().for_each(|field| lists.extend(field.to_le_bytes()));
+            }
+            known.push((&step.when, place));
+            place
+        }
+    });
+    let places = places.collect();
+    (lists, places)
 }
 
 /// `int32_t execute(context, step, int64_t i, int64_t worker)`: makes call `i` of the step and returns its status.

@@ -185,12 +185,13 @@ fn thousands_of_calls_take_a_small_table() {
         }
     }
     calls.extend((0..7).map(|y| copy(256 + y * 4096, 9000 + y * 65536)));
-    program.steps = (0..60).map(|_| Step { calls: calls.clone(), what: "dot".into(), names: Vec::new(), macs: 0 }).collect();
+    program.steps =
+        (0..60).map(|_| Step { calls: calls.clone(), what: "dot".into(), names: Vec::new(), macs: 0, when: Vec::new() }).collect();
     for machine in [artifact::Machine::X86_64, artifact::Machine::Aarch64] {
         let target = Target::new(machine);
         let names = ["a", "b", "c"].map(String::from);
         let level = Level { program: &program, name: "level", mask: 1, kernels: &names, constants: &[0, 32] };
-        let entry = Entry { name: "net", cpu: "cpu", levels: &[level], weights: Weights::Symbol("w"), free_symbols: &[] };
+        let entry = Entry { name: "net", cpu: "cpu", levels: &[level], weights: Weights::Symbol("w") };
         let symbols = clif::entry(&target, &entry).expect("small enough");
         let bytes = |name: &str| symbols.iter().find(|s| s.name == name).expect("it is made").content.size();
         let table = bytes("net.level.steps");

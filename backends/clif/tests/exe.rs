@@ -21,16 +21,16 @@ fn program(test: &str, machine: Machine, levels: &[usize], weights_in_file: bool
         Machine::X86_64 => "maquette_cpu",
         Machine::Aarch64 => "maquette_cpu_of_stack",
     };
+    let (ports, given) = (model::program(1.0), model::free(free));
     let exe = Exe {
         name: "net",
         run: "net.run",
         cpu,
-        inputs: &[4 * N as u64, 40],
-        outputs: &[4 * N as u64, 40],
+        inputs: &ports.inputs,
+        outputs: &ports.outputs,
+        symbols: &given,
         memory,
         weights_bytes: weights_in_file.then_some(pool.bytes),
-        symbols: free.len(),
-        free_symbols: free.len(),
     };
     symbols.extend(clif::exe(&Target::new(machine), &exe).expect("small enough"));
     symbols.extend(stubs(machine));

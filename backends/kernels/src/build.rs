@@ -2,11 +2,13 @@
 //! known, so are the lifetimes, and the arena is planned.
 
 use crate::arena;
+use crate::extent::{Extent, Table};
 use crate::place::Place;
 use crate::tasks::{Cut, Tasks};
 use crate::{reach, tidy};
+use ir::dim::Dim;
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Address, Call, Packed, Part, Port, Program, Step};
+use ir::program::{Address, Call, Packed, Part, Port, Program, Step, When};
 use ir::tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub enum Home {
     Arena,
     /// In the scratch of the worker that runs the call: alive for one call.
     Scratch,
+    /// The symbols' values, 8 bytes each.
+    Symbols,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +69,14 @@ struct DraftStep {
     what: String,
     names: Vec<Arc<str>>,
     macs: u64,
+    when: Vec<When>,
+}
+
+/// Dimensions of the node that is being lowered, where not all are fixed.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub result: Vec<Dim>,
+    pub operands: Vec<Vec<Dim>>,
 }
 
 pub struct Builder<'a> {
@@ -81,6 +93,13 @@ pub struct Builder<'a> {
     constants: Vec<Packed>,
     steps: Vec<DraftStep>,
     filled: Vec<BufferId>,
+    /// Sizes known at run time only.
+    pub symbols: Arc<Table>,
+    symbols_buffer: Option<BufferId>,
+    /// What the steps to come ask of symbols.
+    pub when: Vec<When>,
+    /// Set while a node is lowered by kernels that go exactly as far as symbols say. While it is not, shapes are what they say.
+    pub open: Option<Open>,
     /// What the steps to come compute, and from where: set by the driver of the lowering.
     pub what: String,
     pub names: Vec<Arc<str>>,
@@ -99,6 +118,10 @@ impl<'a> Builder<'a> {
             constants: Vec::new(),
             steps: Vec::new(),
             filled: Vec::new(),
+            symbols: Arc::default(),
+            symbols_buffer: None,
+            when: Vec::new(),
+            open: None,
             what: String::new(),
             names: Vec::new(),
         }
@@ -112,8 +135,39 @@ impl<'a> Builder<'a> {
     /// A packed constant as a buffer.
     pub fn constant(&mut self, packed: Packed) -> BufferId {
         let bytes = packed.bytes();
-        self.constants.push(packed);
-        self.buffer("constant", Home::Constant(self.constants.len() - 1), bytes)
+        // a node that is lowered for several sizes brings its weights several times
+        let known = if self.when.is_empty() { None } else { self.constants.iter().position(|c| c.same(&packed)) };
+        let index = known.unwrap_or_else(|| {
+            self.constants.push(packed);
+            self.constants.len() - 1
+        });
+        self.buffer("constant", Home::Constant(index), bytes)
+    }
+
+    /// Where the symbols' values lie.
+    pub fn symbol_values(&mut self) -> BufferId {
+        if let Some(buffer) = self.symbols_buffer {
+            return buffer;
+        }
+        let buffer = self.buffer("symbols", Home::Symbols, 8 * self.symbols.list.len() as u64);
+        self.symbols_buffer = Some(buffer);
+        buffer
+    }
+
+    /// The result's axes, exactly.
+    pub fn result_extents(&self, shape: &[usize]) -> Vec<Extent> {
+        match &self.open {
+            Some(open) => open.result.iter().zip(shape).map(|(dim, &bound)| Extent::of(dim, bound)).collect(),
+            None => shape.iter().map(|&n| n.into()).collect(),
+        }
+    }
+
+    /// The axes of an operand, exactly.
+    pub fn operand_extents(&self, operand: usize, shape: &[usize]) -> Vec<Extent> {
+        match &self.open {
+            Some(open) => open.operands[operand].iter().zip(shape).map(|(dim, &bound)| Extent::of(dim, bound)).collect(),
+            None => shape.iter().map(|&n| n.into()).collect(),
+        }
     }
 
     /// A constant in row-major order.
@@ -186,7 +240,7 @@ impl<'a> Builder<'a> {
         let numbered: Vec<(usize, Vec<Vec<Pointer>>)> = calls.into_iter().map(|(kernel, lists)| (self.kernel(kernel), lists)).collect();
         let calls =
             numbered.into_iter().flat_map(|(kernel, lists)| lists.into_iter().map(move |args| DraftCall { kernel, args })).collect();
-        self.steps.push(DraftStep { calls, what: self.what.clone(), names: self.names.clone(), macs });
+        self.steps.push(DraftStep { calls, what: self.what.clone(), names: self.names.clone(), macs, when: self.when.clone() });
     }
 
     /// The border of a buffer is written before anything else is.
@@ -198,7 +252,8 @@ impl<'a> Builder<'a> {
         self.filled.push(buffer);
         let kernel = crate::copy::halo_kernel(&halo, self.facts);
         let call = DraftCall { kernel: self.kernel(kernel), args: vec![Pointer { buffer, offset: 0 }] };
-        self.steps.push(DraftStep { calls: vec![call], what: "halo".into(), names: self.names.clone(), macs: 0 });
+        // for all sizes
+        self.steps.push(DraftStep { calls: vec![call], what: "halo".into(), names: self.names.clone(), macs: 0, when: Vec::new() });
     }
 
     /// Plans the arena and resolves every argument.
@@ -239,6 +294,7 @@ impl<'a> Builder<'a> {
                 Home::Constant(index) => Address::Constant { index, offset },
                 Home::Arena => Address::Arena { offset },
                 Home::Scratch => Address::Scratch { offset },
+                Home::Symbols => Address::Symbols { offset },
             }
         };
         let steps = self.steps.iter().map(|s| Step {
@@ -246,11 +302,13 @@ impl<'a> Builder<'a> {
             what: s.what.clone(),
             names: s.names.clone(),
             macs: s.macs,
+            when: s.when.clone(),
         });
         let steps = steps.collect();
         Program {
             inputs,
             outputs,
+            symbols: self.symbols.list.clone(),
             kernels: self.kernels,
             constants: self.constants,
             steps,

@@ -7,6 +7,7 @@ mod gather;
 #[cfg(test)]
 pub(crate) mod harness;
 mod moves;
+pub(crate) mod open;
 mod products;
 pub(crate) mod resize;
 mod scatter;
@@ -21,6 +22,7 @@ pub use moves::{copy_kernel, fill_kernel};
 pub use writer::coalesce;
 
 use crate::build::{Builder, Pointer};
+use crate::extent::Extent;
 use crate::place::Place;
 use crate::{Job, Source, copy};
 use ir::graph::op::Op;
@@ -52,7 +54,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         Op::Gather { axis } => gather::gather(job, *axis, builder),
         Op::Resize { .. } => return resize::resize(job, builder),
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } | Op::Expand { .. } => {
-            return copy::lower(job, builder);
+            return if builder.open.is_some() { open::lower(job, builder) } else { copy::lower(job, builder) };
         }
         Op::Input { .. } | Op::Const { .. } => {}
     }
@@ -74,11 +76,21 @@ struct Draft<'b, 'a> {
 
 impl<'b, 'a> Draft<'b, 'a> {
     fn new(builder: &'b mut Builder<'a>) -> Draft<'b, 'a> {
-        Draft { w: Writer::new(), builder, pointers: Vec::new() }
+        Draft { w: Writer::with(&builder.symbols), builder, pointers: Vec::new() }
     }
 
     fn fused(&self) -> bool {
         self.builder.facts.fused
+    }
+
+    /// The result's axes.
+    fn axes(&self, job: &Job) -> Vec<Extent> {
+        self.builder.result_extents(&job.shape)
+    }
+
+    /// The axes of an operand.
+    fn axes_of(&self, job: &Job, operand: usize) -> Vec<Extent> {
+        self.builder.operand_extents(operand, &job.operands[operand].shape)
     }
 
     /// An operand, and where its elements lie.
@@ -103,7 +115,11 @@ impl<'b, 'a> Draft<'b, 'a> {
         self.at("to", access, job.dtype, &job.shape, &job.place)
     }
 
-    fn call(self, name: &str, macs: u64) {
+    fn call(mut self, name: &str, macs: u64) {
+        if let Some(arg) = self.w.symbols_arg() {
+            let buffer = self.builder.symbol_values();
+            self.pointers.insert(arg, Pointer { buffer, offset: 0 });
+        }
         let kernel = self.w.finish(name);
         self.builder.call(kernel, &self.pointers, macs);
     }
@@ -172,7 +188,7 @@ fn map(job: &Job, body: &Body, builder: &mut Builder) {
     let small = |(inner, to): &(Body, Dtype)| to.is_float() && to.bytes() == 1 && inner.result_type(&dtypes) == Ok(Dtype::U8);
     let (body, dtype) = body.before_bits().filter(small).map_or((body, job.dtype), |(inner, _)| (inner, Dtype::U8));
     let terms = Terms::new(&body, &dtypes, draft.fused());
-    if let Some(i) = terms.moved() {
+    if let Some(i) = terms.moved().filter(|_| draft.builder.open.is_none()) {
         let from = kept[i].place(draft.builder);
         let seen = Place { strides: broadcast(&from, &kept[i].shape, &job.shape), ..from };
         return copy::copy(draft.builder, job.dtype, &job.shape, &seen, &job.place);
@@ -187,7 +203,8 @@ fn map(job: &Job, body: &Body, builder: &mut Builder) {
     }
     let walks: Vec<&[i64]> = walks.iter().map(Vec::as_slice).collect();
     let zeros = vec![draft.w.int(0); walks.len()];
-    draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
+    let axes = draft.axes(job);
+    draft.w.nest(&axes, &walks, &zeros, &mut |w, at| {
         let params: Vec<Value> = from.iter().zip(&at[1..]).map(|(&memory, &at)| w.load(memory, at)).collect();
         let value = terms.emit(w, &params);
         w.store(to, at[0], value);
@@ -202,7 +219,7 @@ fn split(strides: &[i64], inner: &[usize]) -> (Vec<i64>, Vec<i64>) {
 }
 
 /// `shape` with the other axes' extents 1: without `axes`, and only `axes`.
-fn split_shape(shape: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let part = |inside: bool| (0..shape.len()).map(|i| if axes.contains(&i) == inside { shape[i] } else { 1 }).collect();
+fn split_shape(shape: &[Extent], axes: &[usize]) -> (Vec<Extent>, Vec<Extent>) {
+    let part = |inside: bool| (0..shape.len()).map(|i| if axes.contains(&i) == inside { shape[i].clone() } else { 1.into() }).collect();
     (part(false), part(true))
 }

@@ -12,10 +12,12 @@ pub mod conv;
 pub mod copy;
 pub mod depthwise;
 pub mod dot;
+pub mod extent;
 pub mod generic;
 pub mod math;
 pub mod nest;
 pub mod norm;
+pub mod open;
 pub mod pieces;
 pub mod place;
 pub mod pointwise;
@@ -103,7 +105,7 @@ impl Default for Options {
 /// How far results of Winograd's algorithm may be off unless the user says another figure.
 pub const WINOGRAD_ERROR: f64 = 1e-3;
 
-/// Lowers a verified graph whose dimensions are all fixed. Faults: a symbolic dimension, sizes beyond what
+/// Lowers a verified graph. Faults: a dimension that nobody gives, sizes beyond what
 /// addresses reach, and what no kernel covers; all of them, each naming its node.
 pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
     lower_like(graph, facts, facts, Options::default())
@@ -113,7 +115,8 @@ pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
 /// least as wide: levels that are lowered like one of them share these bytes.
 pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Options) -> Result<Program, Vec<Fault>> {
     let order = graph.order();
-    let mut faults: Vec<Fault> = order.iter().filter(|&&id| graph.ty(id).fixed().is_none()).map(|&id| unbound(graph, id)).collect();
+    let symbols = extent::Table::new(graph)?;
+    let mut faults = open::check(graph);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -121,7 +124,9 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
     builder.packing = packing;
     builder.tasks = options.tasks;
     builder.winograd = options.winograd;
+    builder.symbols = std::sync::Arc::new(symbols);
     let mut places = Places::new(graph, &order, &mut builder);
+    open::begin(graph, &places, &mut builder);
     for &id in &order {
         builder.what = graph.op(id).mnemonic().into();
         builder.names = graph.node(id).names.clone();
@@ -134,6 +139,12 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
     }
     // an output that is not computed in place is copied there last
     for (i, (_, id)) in graph.outputs().iter().enumerate() {
+        if graph.ty(*id).fixed().is_none() {
+            builder.what = "output".into();
+            builder.names = graph.node(*id).names.clone();
+            open::output(graph, *id, i, &places, &mut builder);
+            continue;
+        }
         let to = places.output(i);
         let from = source(graph, *id, &places);
         let in_place = matches!(&from.at, Where::Place(p) if p.same(&to, &from.shape));
@@ -144,9 +155,10 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
             copy::copy(&mut builder, from.dtype, &from.shape, &from_place, &to);
         }
     }
+    open::end(&mut builder);
     let port = |name: &str, id: NodeId| {
         let ty = graph.ty(id).clone();
-        let bytes = ty.bytes().expect("checked to be fixed") as u64;
+        let bytes = (shape_of(graph, id).iter().product::<usize>() * ty.dtype.bytes()) as u64;
         Port { name: name.into(), ty, bytes }
     };
     let inputs = graph.inputs().iter().map(|&id| match graph.op(id) {
@@ -156,12 +168,6 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
     let inputs = inputs.collect();
     let outputs = graph.outputs().iter().map(|(name, id)| port(name, *id)).collect();
     Ok(builder.finish(inputs, outputs))
-}
-
-fn unbound(graph: &Graph, id: NodeId) -> Fault {
-    let symbols: Vec<String> = graph.ty(id).shape.iter().flat_map(|d| d.symbols()).map(|s| s.to_string()).collect();
-    let name = symbols.first().cloned().unwrap_or_default();
-    Fault::usage(format!("dimension {name} is not bound")).at(graph.label(id)).help(format!("give its size: --dim {name}=N"))
 }
 
 fn source<'g>(graph: &'g Graph, id: NodeId, places: &Places) -> Source<'g> {
@@ -177,6 +183,9 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
     let op = graph.op(id);
     if matches!(op, Op::Input { .. } | Op::Const { .. }) {
         return Ok(());
+    }
+    if let Some(dims) = open::dims(graph, id) {
+        return open::node(graph, id, dims, places, builder);
     }
     let operands: Vec<Source> = graph.operands(id).iter().map(|&o| source(graph, o, places)).collect();
     let shape = shape_of(graph, id);

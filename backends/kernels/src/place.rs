@@ -4,7 +4,7 @@
 
 use crate::build::{Buffer, BufferId, Builder, Halo, Home};
 use ir::graph::op::Op;
-use ir::{Dtype, Graph, NodeId};
+use ir::{Dim, Dtype, Graph, NodeId};
 use std::collections::BTreeMap;
 
 /// A tensor in memory: element `i` lies at `offset + sum(i[k] * strides[k])`, counted in elements from the
@@ -84,6 +84,39 @@ impl Place {
         Some(Place { strides, ..self.clone() })
     }
 
+    /// [`Place::reshape`] where dimensions are open, `from` and `to` their bounds: axes that stay, and groups of fixed ones.
+    pub fn reshape_open(&self, from_dims: &[Dim], from: &[usize], to_dims: &[Dim], to: &[usize]) -> Option<Place> {
+        let one = Dim::from(1i64);
+        let mut strides = vec![0i64; to.len()];
+        let (mut i, mut j) = (0, 0);
+        while i < from.len() || j < to.len() {
+            // what stands by itself on one side only is 1
+            let (a, b) = (from_dims.get(i).unwrap_or(&one), to_dims.get(j).unwrap_or(&one));
+            if a.fixed().is_none() || b.fixed().is_none() {
+                match (a, b) {
+                    (a, b) if a == b => {
+                        strides[j] = self.strides[i];
+                        (i, j) = (i + 1, j + 1);
+                    }
+                    (a, _) if *a == one && i < from.len() => i += 1,
+                    (_, b) if *b == one && j < to.len() => j += 1,
+                    _ => return None,
+                }
+                continue;
+            }
+            // as many fixed axes as stand together
+            let run = |dims: &[Dim], at: usize| dims[at..].iter().take_while(|d| d.fixed().is_some()).count();
+            let (m, n) = (run(from_dims, i), run(to_dims, j));
+            if from[i..i + m].iter().product::<usize>() != to[j..j + n].iter().product::<usize>() {
+                return None;
+            }
+            let group = Place { strides: self.strides[i..i + m].to_vec(), ..self.clone() }.reshape(&from[i..i + m], &to[j..j + n])?;
+            strides[j..j + n].copy_from_slice(&group.strides);
+            (i, j) = (i + m, j + n);
+        }
+        Some(Place { strides, ..self.clone() })
+    }
+
     /// Repeated to `shape` by numpy's rules: stride 0 along what repeats.
     pub fn expand(&self, from: &[usize], shape: &[usize]) -> Place {
         let lead = shape.len() - from.len();
@@ -113,30 +146,44 @@ pub struct Places<'g> {
     dest: BTreeMap<NodeId, (NodeId, usize)>,
     margin: BTreeMap<NodeId, Margin>,
     places: BTreeMap<NodeId, Place>,
+    input_buffers: Vec<BufferId>,
     output_buffers: Vec<BufferId>,
 }
 
-/// The sizes of a node: the graph is fixed by now.
+/// The sizes of a node, which memory is laid out for: of what is open, the bounds.
 pub fn shape_of(graph: &Graph, id: NodeId) -> Vec<usize> {
-    graph.ty(id).fixed().expect("the graph was checked to be fixed")
+    bounds_of(graph, id)
+}
+
+/// The largest sizes of a node.
+pub fn bounds_of(graph: &Graph, id: NodeId) -> Vec<usize> {
+    graph.ty(id).shape.iter().map(|d| usize::try_from(d.bounds(&graph.symbols).1).unwrap_or(0)).collect()
+}
+
+/// Whether a size of a node is known at run time only.
+fn is_open(graph: &Graph, id: NodeId) -> bool {
+    graph.ty(id).fixed().is_none()
 }
 
 impl<'g> Places<'g> {
     pub fn new(graph: &'g Graph, order: &[NodeId], builder: &mut Builder) -> Places<'g> {
-        let mut places = BTreeMap::new();
+        let (mut places, mut input_buffers) = (BTreeMap::new(), Vec::new());
         for (i, &id) in graph.inputs().iter().enumerate() {
             let ty = graph.ty(id);
             let shape = shape_of(graph, id);
             let bytes = (shape.iter().product::<usize>() * ty.dtype.bytes()) as u64;
             let buffer = builder.buffer(graph.label(id), Home::Input(i), bytes);
-            places.insert(id, Place::dense(buffer, &shape));
+            input_buffers.push(buffer);
+            // what is dense at its actual size is copied first
+            let place = if is_open(graph, id) { builder.buffer(graph.label(id), Home::Arena, bytes.max(1)) } else { buffer };
+            places.insert(id, Place::dense(place, &shape));
         }
         let mut output_buffers = Vec::new();
         for (i, (name, id)) in graph.outputs().iter().enumerate() {
             let bytes = (shape_of(graph, *id).iter().product::<usize>() * graph.ty(*id).dtype.bytes()) as u64;
             output_buffers.push(builder.buffer(name.clone(), Home::Output(i), bytes));
         }
-        let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, output_buffers };
+        let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, input_buffers, output_buffers };
         for &id in order.iter().rev() {
             all.look(id);
         }
@@ -147,11 +194,11 @@ impl<'g> Places<'g> {
     fn look(&mut self, id: NodeId) {
         let operands = self.graph.operands(id);
         match self.graph.op(id) {
-            Op::Conv { low, high, inflate, fill, .. } if inflate.iter().all(|&i| i == 1) => {
+            Op::Conv { low, high, inflate, fill, .. } if inflate.iter().all(|&i| i == 1) && self.has_fixed_rows(operands[0]) => {
                 let pads = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
                 self.want(operands[0], Margin { pads, fill: fill.bits });
             }
-            Op::Concat { .. } => {
+            Op::Concat { axis } if self.graph.ty(id).shape[*axis].fixed().is_some() => {
                 for (slot, &operand) in operands.iter().enumerate() {
                     self.route(operand, id, slot);
                 }
@@ -173,6 +220,11 @@ impl<'g> Places<'g> {
             }
             _ => {}
         }
+    }
+
+    /// Whether all but the first axis are fixed.
+    fn has_fixed_rows(&self, id: NodeId) -> bool {
+        self.graph.ty(id).shape.iter().skip(1).all(|d| d.fixed().is_some())
     }
 
     fn want(&mut self, id: NodeId, margin: Margin) {
@@ -239,6 +291,14 @@ impl<'g> Places<'g> {
         self.places.insert(id, place);
     }
 
+    pub fn input_buffer(&self, i: usize) -> BufferId {
+        self.input_buffers[i]
+    }
+
+    pub fn output_buffer(&self, i: usize) -> BufferId {
+        self.output_buffers[i]
+    }
+
     /// The output buffer `i` as a dense place.
     pub fn output(&self, i: usize) -> Place {
         let (_, id) = &self.graph.outputs()[i];
@@ -262,14 +322,20 @@ impl<'g> Places<'g> {
                     at[*axis] = start;
                     Some(whole.slice(&at, &vec![1; shape.len()]))
                 }
-                Op::Reshape { .. } => whole.reshape(&shape_of(self.graph, user), &shape),
+                Op::Reshape { .. } => {
+                    let dims = |id: NodeId| &self.graph.ty(id).shape;
+                    match is_open(self.graph, id) || is_open(self.graph, user) {
+                        true => whole.reshape_open(dims(user), &shape_of(self.graph, user), dims(id), &shape),
+                        false => whole.reshape(&shape_of(self.graph, user), &shape),
+                    }
+                }
                 _ => Some(whole),
             };
         }
         let margin = self.margin.get(&id).cloned().filter(|m| !m.is_empty());
         let place = match (place, margin) {
             (Some(place), _) => place,
-            (None, None) => match self.graph.outputs().iter().position(|(_, o)| *o == id) {
+            (None, None) => match self.graph.outputs().iter().position(|(_, o)| *o == id && !is_open(self.graph, id)) {
                 Some(i) => self.output(i),
                 None => {
                     let bytes = (shape.iter().product::<usize>() * self.graph.ty(id).dtype.bytes()) as u64;
@@ -312,7 +378,8 @@ pub fn has_margin(builder: &Builder, place: &Place, shape: &[usize], margin: &[(
     let inside = place.offset >= first && place.offset - first < halo.shape[rank - 1] as i64;
     same && inside
         && halo.fill == fill
-        && (0..rank - 1).all(|i| halo.inner[i].1 == shape[i])
+        && halo.inner[0].1 >= shape[0]
+        && (1..rank - 1).all(|i| halo.inner[i].1 == shape[i])
         && margin
             .iter()
             .enumerate()

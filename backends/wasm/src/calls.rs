@@ -3,7 +3,9 @@
 
 use wasm_encoder::{BlockType, ValType};
 
-use crate::encode::{Body, Local};
+use ir::program::When;
+
+use crate::encode::{Body, Local, memarg};
 
 /// A function to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,49 @@ pub fn all(functions: &[u32]) -> Vec<u8> {
     let callees = functions.iter().map(|&function| Callee { function, fails: true });
     let runs: Vec<Run> = callees.map(|callee| Run { callee, args: Vec::new(), counts: Vec::new() }).collect();
     function(&runs)
+}
+
+/// Calls the functions, which return a status, only while every symbol of those from `symbols` on is where `when` says.
+pub fn guarded(symbols: u64, when: &[When], functions: &[u32]) -> Vec<u8> {
+    let mut body = Body::new(0);
+    let status = body.local(ValType::I32);
+    body.ins().block(BlockType::Empty);
+    leave_unless(&mut body, symbols, when);
+    for &function in functions {
+        body.ins().call(function);
+        body.tee(status);
+        body.ins().br_if(0);
+    }
+    body.ins().end();
+    body.get(status);
+    body.finish()
+}
+
+/// Returns 0 if every symbol is where `when` says, else `status`.
+pub fn all_or_status(symbols: u64, when: &[When], status: i32) -> Vec<u8> {
+    let mut body = Body::new(0);
+    body.ins().block(BlockType::Empty);
+    leave_unless(&mut body, symbols, when);
+    body.int(0);
+    body.ins().return_().end();
+    body.int(status);
+    body.finish()
+}
+
+/// Leaves the innermost block unless every symbol is where `when` says.
+fn leave_unless(body: &mut Body, symbols: u64, when: &[When]) {
+    for when in when {
+        let value = |body: &mut Body| {
+            body.int((symbols + 8 * when.symbol as u64) as u32 as i32);
+            body.ins().i64_load(memarg(0, 3));
+        };
+        value(body);
+        body.long(when.low);
+        body.ins().i64_lt_s().br_if(0);
+        value(body);
+        body.long(when.high);
+        body.ins().i64_gt_s().br_if(0);
+    }
 }
 
 fn function(runs: &[Run]) -> Vec<u8> {

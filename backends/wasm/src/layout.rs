@@ -1,4 +1,4 @@
-//! Where everything of a model lies in the module's memory: scratch, inputs, outputs, arena, then weights, each at a multiple of
+//! Where everything of a model lies in the module's memory: scratch, inputs, outputs, symbols, arena, then weights, each at a multiple of
 //! 64 bytes. It refuses to know what any of it is for.
 
 use ir::Fault;
@@ -17,6 +17,7 @@ pub struct Layout {
     /// In the order of the program's.
     pub inputs: Vec<u64>,
     pub outputs: Vec<u64>,
+    pub symbols: u64,
     pub arena: u64,
     pub weights: u64,
     /// The first byte behind all of it.
@@ -36,9 +37,10 @@ impl Layout {
         let scratch = place(program.worker_bytes, 0);
         let inputs = program.inputs.iter().map(|port| place(port.bytes, 0)).collect();
         let outputs = program.outputs.iter().map(|port| place(port.bytes, 0)).collect();
+        let symbols = place(8 * program.symbols.len() as u64, 0);
         let arena = place(program.arena_bytes, program.arena_align);
         let weights = place(weights, 0);
-        let layout = Layout { scratch, inputs, outputs, arena, weights, end };
+        let layout = Layout { scratch, inputs, outputs, symbols, arena, weights, end };
         match layout.pages() <= MOST_PAGES {
             true => Ok(layout),
             false => Err(Fault::limit(format!("the model takes {end} bytes of memory, and WebAssembly has 4 GiB"))),
@@ -55,6 +57,7 @@ impl Layout {
         match address {
             Address::Input { index, offset } => self.inputs[index] + offset,
             Address::Output { index, offset } => self.outputs[index] + offset,
+            Address::Symbols { offset } => self.symbols + offset,
             Address::Arena { offset } => self.arena + offset,
             Address::Scratch { offset } => self.scratch + offset,
             Address::Constant { index, offset } => self.weights + constants[index] + offset,

@@ -1,10 +1,10 @@
 //! A program as a core module. It imports nothing and starts nothing: a function per kernel, `run`, a memory that covers all,
-//! and globals that say where inputs, outputs and weights lie. Docs: `docs/wasm.md`.
+//! and globals that say where inputs, outputs, symbols and weights lie. Docs: `docs/wasm.md`.
 
 use std::collections::BTreeMap;
 
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Pool, Program};
+use ir::program::{Pool, Program, When};
 use ir::{Fault, Kind};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, MemorySection, MemoryType,
@@ -60,17 +60,28 @@ pub fn module(model: &Model) -> Result<Vec<u8>, Fault> {
     let mut functions = Functions::default();
     let (callees, below) = functions.kernels(model);
     let layout = Layout::new(model.program, below, model.weights.bytes())?;
-    let calls: Vec<Call> = model
-        .program
-        .steps
-        .iter()
-        .flat_map(|step| &step.calls)
-        .map(|call| Call {
+    let free = &model.program.symbols[..model.program.free_symbols()];
+    let mut parts = Vec::new();
+    if !free.is_empty() {
+        let ranges: Vec<When> = free.iter().enumerate().map(|(symbol, s)| When { symbol, low: s.low, high: s.high }).collect();
+        parts.push(functions.add(0, RUN, calls::all_or_status(layout.symbols, &ranges, OUT_OF_RANGE)));
+    }
+    // steps that ask the same of symbols go together
+    for steps in model.program.steps.chunk_by(|a, b| a.when == b.when) {
+        let calls = steps.iter().flat_map(|step| &step.calls).map(|call| Call {
             callee: callees[call.kernel].expect("a kernel that is called was compiled"),
             args: call.args.iter().map(|&address| layout.address(address, model.constants)).collect(),
-        })
-        .collect();
-    let mut parts: Vec<u32> = calls::functions(&calls).into_iter().map(|code| functions.add(0, RUN, code)).collect();
+        });
+        let calls: Vec<Call> = calls.collect();
+        let made: Vec<u32> = calls::functions(&calls).into_iter().map(|code| functions.add(0, RUN, code)).collect();
+        match steps[0].when.as_slice() {
+            [] => parts.extend(made),
+            when => parts.push(functions.add(0, RUN, calls::guarded(layout.symbols, when, &made))),
+        }
+    }
+    if parts.is_empty() {
+        parts.push(functions.add(0, RUN, calls::all(&[])));
+    }
     let run = match parts.pop() {
         Some(only) if parts.is_empty() => only,
         last => {
@@ -94,6 +105,9 @@ fn too_large(bytes: u64) -> Fault {
 }
 
 const RUN: &[ValType] = &[ValType::I32];
+
+/// The status for a symbol out of its range.
+const OUT_OF_RANGE: i32 = 3;
 
 /// The functions of a module. Equal ones are one.
 #[derive(Default)]
@@ -192,6 +206,9 @@ fn assemble(model: &Model, layout: &Layout, functions: &Functions, run: u32) -> 
     };
     layout.inputs.iter().enumerate().for_each(|(i, &address)| place(&format!("input{i}"), address));
     layout.outputs.iter().enumerate().for_each(|(i, &address)| place(&format!("output{i}"), address));
+    if !model.program.symbols.is_empty() {
+        place("symbols", layout.symbols);
+    }
     if matches!(model.weights, Weights::Loaded(bytes) if bytes > 0) {
         place("weights", layout.weights);
     }

@@ -69,7 +69,7 @@ fn program() -> Program {
         inputs: vec![port("in", 40)],
         outputs: vec![port("out", 170)],
         kernels: vec![adds(), negates()],
-        steps: vec![Step { calls, what: "test".into(), names: vec![], macs: 0 }],
+        steps: vec![Step { calls, what: "test".into(), names: vec![], macs: 0, when: Vec::new() }],
         ..Program::default()
     }
 }
@@ -79,7 +79,7 @@ fn bytes(values: &[i32]) -> Vec<u8> {
 }
 
 /// What nobody has written, in the oracle too.
-const UNDEFINED: u8 = 0xa5;
+const UNDEFINED: u8 = 0xff;
 
 #[test]
 fn loops_of_calls_go_where_the_calls_go() {

@@ -111,6 +111,7 @@ fn ready(text: &str, facts: &'static Facts) -> Result<Ready, String> {
             Address::Constant { index, offset } => constants[index].wrapping_add(offset as usize),
             Address::Arena { offset } => arena.wrapping_add(offset as usize),
             Address::Scratch { offset } => scratch.wrapping_add(offset as usize),
+            Address::Symbols { .. } => unreachable!("sizes are fixed here"),
         };
         calls.push((Loaded::kernel(kernel, facts)?, call.args.iter().map(pointer).collect()));
     }

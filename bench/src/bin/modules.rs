@@ -73,7 +73,7 @@ fn peak(facts: &Facts) -> Result<Vec<u8>, String> {
         inputs: vec![port("in", 56)],
         outputs: vec![port("sums", 48)],
         kernels: vec![kernel],
-        steps: vec![Step { calls: vec![call], what: "peak".into(), names: vec![], macs: 4 * PEAK }],
+        steps: vec![Step { calls: vec![call], what: "peak".into(), names: vec![], macs: 4 * PEAK, when: Vec::new() }],
         ..Program::default()
     };
     wasm::module(&wasm::Model { program: &program, facts, constants: &[], weights: Weights::Loaded(0) }).map_err(|f| f.to_string())

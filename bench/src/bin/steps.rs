@@ -43,6 +43,7 @@ fn main() -> Result<(), String> {
                         Address::Output { index, offset } => (outputs[index].pointer(), offset),
                         Address::Constant { index, offset } => (constants[index].pointer(), offset),
                         Address::Arena { offset } => (arena.pointer(), offset),
+                        Address::Symbols { .. } => unreachable!("sizes are fixed here"),
                         Address::Scratch { offset } => (scratch.pointer(), offset),
                     };
                     base.wrapping_add(offset as usize)

@@ -53,7 +53,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         };
         Ok((
             machine.bench(&inputs, rounds)?,
-            (built.macs(), built.least_macs()),
+            (built.macs(&inputs), built.least_macs(&inputs)),
             built.programs.iter().map(|(level, _)| level.name).collect::<Vec<_>>(),
         ))
     };

@@ -86,7 +86,6 @@ pub fn inputs(path: Option<&std::path::Path>, seed: u64, setup: &mut Setup, cons
     let Some(path) = path else {
         let import = setup.model.import(&setup.options)?;
         import.notes.iter().for_each(|note| console.note(note));
-        compile::fixed(&import.graph)?;
         budget::inputs(&import.graph)?;
         let inputs = random(&import.graph, seed)?;
         return Ok((import.graph, inputs));
@@ -106,7 +105,11 @@ fn random(graph: &Graph, seed: u64) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for (i, &id) in graph.inputs().iter().enumerate() {
         let ty = graph.ty(id);
-        let shape = ty.fixed().ok_or_else(|| Error::usage("the model has open dimensions; fix them with --dim, or give --inputs"))?;
+        // of open dimensions the largest
+        let largest = |name: &str| graph.symbols.get(name).map(|&(_, high)| ir::Dim::from(high));
+        let dims: Vec<ir::Dim> = ty.shape.iter().map(|dim| dim.replace(&largest)).collect();
+        let shape =
+            ir::dim::fixed(&dims).ok_or_else(|| Error::usage("the model has open dimensions; fix them with --dim, or give --inputs"))?;
         let drawn = text::random(ty.dtype, &shape, seed.wrapping_mul(31).wrapping_add(i as u64 + 1));
         tensors.push(if ty.dtype.is_int() { low_bits(&drawn) } else { drawn });
     }

@@ -31,6 +31,7 @@ function end(code, why) {
 }
 
 function put(view) {
+  if (view.length === 0) return;
   try {
     if (whole((view, at) => writeSync(1, view, at), view) === view.length) return;
   } catch (error) {
@@ -39,34 +40,47 @@ function put(view) {
   end(OUTPUT, 'the output is not taken');
 }
 
+/** Bytes of each input, in the order of the description. */
+function sizes(text) {
+  const all = text === '' ? [] : (text ?? 'x').split(',').map(Number);
+  if (!all.every(Number.isInteger)) end(USAGE, 'usage: run.mjs BYTES,... [--bench N] < inputs > outputs');
+  return all;
+}
+
 function asked([bench, runs, ...more]) {
   if (bench === undefined) return 0;
   const n = /^\d+$/.test(runs) ? Number(runs) : 0;
-  if (bench !== '--bench' || n === 0 || n > 10_000_000 || more.length > 0) end(USAGE, 'usage: run.mjs [--bench N] < inputs > outputs');
+  if (bench !== '--bench' || n === 0 || n > 10_000_000 || more.length > 0) end(USAGE, 'usage: run.mjs BYTES,... [--bench N] < inputs > outputs');
   return n;
 }
 
-const runs = asked(process.argv.slice(2));
+const lengths = sizes(process.argv[2]);
+const runs = asked(process.argv.slice(3));
 try {
   const model = await load();
-  const { inputs, outputs } = model.description;
-  for (const { name } of inputs) {
-    const view = bytes(model.inputs[name]);
+  const { inputs, outputs, symbols } = model.description;
+  const free = symbols.filter((symbol) => symbol.free);
+  const given = new BigInt64Array(free.length);
+  if (got(bytes(given)) < given.byteLength) end(BAD_SIZE, 'sizes are missing');
+  const dims = Object.fromEntries(free.map(({ name }, i) => [name, Number(given[i])]));
+  for (const [i, { name }] of inputs.entries()) {
+    const view = bytes(model.inputs[name]).subarray(0, lengths[i]);
     const has = got(view);
     if (has < view.length) end(BAD_SIZE, `input "${name}" has ${has} bytes, not ${view.length}`);
   }
   if (got(new Uint8Array(1)) > 0) end(BAD_SIZE, 'there is more input than the model takes');
   if (runs > 0) {
     const times = [];
-    model.run();
+    model.run(dims);
     for (let n = runs; n > 0; n--) {
       const start = process.hrtime.bigint();
-      model.run();
+      model.run(dims);
       times.push(process.hrtime.bigint() - start);
     }
     put(Buffer.from(times.map((time) => `${time}\n`).join('')));
   } else {
-    model.run();
+    model.run(dims);
+    put(bytes(BigInt64Array.from(symbols, ({ name }) => BigInt(model.dims[name]))));
     for (const { name } of outputs) put(bytes(model.outputs[name]));
   }
 } catch (error) {

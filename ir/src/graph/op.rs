@@ -234,6 +234,35 @@ macro_rules! epilogue_of {
 }
 
 impl Op {
+    /// The operator with `change` made to every dimension among its attributes.
+    pub fn with_dims(&self, change: &dyn Fn(&Dim) -> Dim) -> Op {
+        let all = |dims: &mut Vec<Dim>| dims.iter_mut().for_each(|d| *d = change(d));
+        let mut op = self.clone();
+        match &mut op {
+            Op::Input { ty, .. } => all(&mut ty.shape),
+            Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => all(shape),
+            Op::Slice { start, size, .. } => [start, size].into_iter().for_each(all),
+            Op::Pad { low, high, .. } => [low, high].into_iter().for_each(all),
+            Op::Attention { causal, .. } => causal.iter_mut().for_each(|d| *d = change(d)),
+            Op::Const { .. }
+            | Op::Transpose { .. }
+            | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::Map { .. }
+            | Op::Dot { .. }
+            | Op::Conv { .. }
+            | Op::Window { .. }
+            | Op::Reduce { .. }
+            | Op::ArgReduce { .. }
+            | Op::Cumulate { .. }
+            | Op::Sort { .. }
+            | Op::Scatter { .. }
+            | Op::Softmax { .. }
+            | Op::Norm { .. } => {}
+        }
+        op
+    }
+
     /// The epilogue, for operators that have one. A map's body is not one.
     pub fn epilogue(&self) -> Option<&Body> {
         epilogue_of!(self)

@@ -13,8 +13,10 @@ pub use pool::{Pool, WEIGHTS_ALIGN};
 pub use run::run;
 pub use verify::verify;
 
+use crate::dim::{Dim, Symbols};
 use crate::kernel::Kernel;
 use crate::tensor::{Tensor, Type};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A model for one CPU level.
@@ -23,6 +25,8 @@ pub struct Program {
     /// In the order of the model's signature.
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
+    /// Sizes known at run time only, in the order of the C interface: free ones, then derived and data-dependent ones.
+    pub symbols: Vec<Symbol>,
     pub kernels: Vec<Kernel>,
     pub constants: Vec<Packed>,
     /// In the order of execution.
@@ -36,12 +40,51 @@ pub struct Program {
     pub plan: Vec<Allocation>,
 }
 
-/// An input or an output: dense, row-major.
+/// A size that is known at run time only: a 64-bit integer in memory that the caller lends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    pub name: Arc<str>,
+    /// Smallest and largest value, neither negative.
+    pub low: i64,
+    pub high: i64,
+    pub origin: Origin,
+}
+
+/// Who writes a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller, before the run.
+    Free,
+    /// A kernel, from symbols that are free or data-dependent.
+    Derived(Dim),
+    /// A kernel, from the data.
+    Data,
+}
+
+/// A step runs only while a symbol is in `low..=high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    /// Index into [`Program::symbols`].
+    pub symbol: usize,
+    pub low: i64,
+    pub high: i64,
+}
+
+/// An input or an output: dense at its actual size, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     pub name: String,
+    /// Its dimensions are over the free and the data-dependent symbols.
     pub ty: Type,
+    /// At the upper bounds.
     pub bytes: u64,
+}
+
+impl Port {
+    /// Its shape while symbols have these values; `None` where one is missing, or a dimension would be negative.
+    pub fn shape_at(&self, values: &BTreeMap<Arc<str>, i64>) -> Option<Vec<usize>> {
+        self.ty.shape.iter().map(|dim| dim.at(values).and_then(|n| usize::try_from(n).ok())).collect()
+    }
 }
 
 /// Calls that do not depend on each other: they run in any order, or at once on several workers.
@@ -54,6 +97,61 @@ pub struct Step {
     pub names: Vec<Arc<str>>,
     /// Multiply-accumulates, 0 where the notion does not fit.
     pub macs: u64,
+    /// All must hold for the step to run; none: it always does.
+    pub when: Vec<When>,
+}
+
+impl Step {
+    /// Whether it runs while the first symbols have these values; others have whatever it takes.
+    pub fn runs_at(&self, sizes: &[i64]) -> bool {
+        self.when.iter().all(|when| sizes.get(when.symbol).is_none_or(|size| (when.low..=when.high).contains(size)))
+    }
+}
+
+impl Program {
+    /// The symbols that the caller gives; they come first.
+    pub fn free_symbols(&self) -> usize {
+        self.symbols.iter().take_while(|s| s.origin == Origin::Free).count()
+    }
+
+    /// The range of every symbol.
+    pub fn ranges(&self) -> Symbols {
+        self.symbols.iter().map(|s| (s.name.clone(), (s.low, s.high))).collect()
+    }
+
+    /// The free symbols' values, from the shapes of the inputs; `None` where these do not fit the ports, or a size is out of
+    /// its range.
+    pub fn sizes(&self, inputs: &[Tensor]) -> Option<Vec<i64>> {
+        let mut values: BTreeMap<Arc<str>, i64> = BTreeMap::new();
+        for (dim, &size) in self.inputs.iter().zip(inputs).flat_map(|(port, tensor)| port.ty.shape.iter().zip(tensor.shape())) {
+            if let Some(name) = dim.as_symbol() {
+                values.entry(name.into()).or_insert(size as i64);
+            }
+        }
+        let fits = |(port, tensor): (&Port, &Tensor)| {
+            let shape = port.shape_at(&values);
+            port.ty.dtype == tensor.dtype() && shape.is_some_and(|shape| shape == tensor.shape())
+        };
+        if inputs.len() != self.inputs.len() || !self.inputs.iter().zip(inputs).all(fits) {
+            return None;
+        }
+        let free = self.symbols[..self.free_symbols()].iter();
+        free.map(|s| values.get(&s.name).copied().filter(|v| (s.low..=s.high).contains(v))).collect()
+    }
+
+    /// Multiply-accumulates of the steps that run while the free symbols have these values.
+    pub fn macs(&self, sizes: &[i64]) -> u64 {
+        self.steps.iter().filter(|step| step.runs_at(sizes)).map(|step| step.macs).sum()
+    }
+
+    /// The number of the symbol that a dimension is; `None` for a fixed dimension, and for one that is no symbol.
+    pub fn symbol_of(&self, dim: &Dim) -> Option<usize> {
+        let is = |s: &Symbol| match &s.origin {
+            Origin::Derived(derived) => derived == dim,
+            Origin::Free | Origin::Data => dim.as_symbol() == Some(&*s.name),
+        };
+        self.symbols.iter().position(is).filter(|_| dim.fixed().is_none())
+    }
 }
 
 /// One kernel on its arguments.
@@ -84,6 +182,10 @@ pub enum Address {
     },
     Constant {
         index: usize,
+        offset: u64,
+    },
+    /// The symbols, 8 bytes each.
+    Symbols {
         offset: u64,
     },
 }
@@ -158,7 +260,32 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Whether it is the same layout of the same memory; `false` proves nothing.
+    fn same(&self, other: &Part) -> bool {
+        match (self, other) {
+            (
+                Part::Layout { source, padded, split, order },
+                Part::Layout { source: other, padded: other_padded, split: other_split, order: other_order },
+            ) => source.is(other) && padded == other_padded && split == other_split && order == other_order,
+            (Part::Bytes(a), Part::Bytes(b)) => a == b,
+            (Part::Fill { bytes: a }, Part::Fill { bytes: b }) => a == b,
+            (Part::Interleave { groups: a, parts }, Part::Interleave { groups: b, parts: others }) => a == b && all_same(parts, others),
+            (Part::Layout { .. } | Part::Bytes(_) | Part::Fill { .. } | Part::Interleave { .. }, _) => false,
+        }
+    }
+}
+
+fn all_same(a: &[Part], b: &[Part]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+}
+
 impl Packed {
+    /// Whether it is the same layout of the same memory; `false` proves nothing.
+    pub fn same(&self, other: &Packed) -> bool {
+        self.align == other.align && all_same(&self.parts, &other.parts)
+    }
+
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(Part::bytes).sum()
     }

@@ -6,11 +6,12 @@ use super::{Address, Program, Step};
 use crate::kernel::tile::{At, Operand, P, Stmt};
 use crate::kernel::{Access, Facts, Kernel, KernelBody};
 
-/// Memory that calls share: the arena, or an output.
+/// Memory that calls share: the arena, an output, the symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Space {
     Arena,
     Output(usize),
+    Symbols,
 }
 
 /// Bytes that an argument of a call touches, or a part of them.
@@ -59,6 +60,7 @@ fn shared(address: Address) -> Option<(Space, i128)> {
     match address {
         Address::Arena { offset } => Some((Space::Arena, offset.into())),
         Address::Output { index, offset } => Some((Space::Output(index), offset.into())),
+        Address::Symbols { offset } => Some((Space::Symbols, offset.into())),
         Address::Input { .. } | Address::Constant { .. } | Address::Scratch { .. } => None,
     }
 }

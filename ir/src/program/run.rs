@@ -4,44 +4,65 @@
 //! zero, scratch is spoilt before every call that has some. Inputs and constants cannot be written. Calls of a
 //! step that conflict (one writes a byte that another touches) panic: they are a mistake of ours.
 
-use super::{Address, Call, Program, Step};
+use super::{Address, Call, Origin, Program, Step};
 use crate::kernel::run::{Buffer, Pointer, Watch, run_watched};
 use crate::kernel::{Access, Facts};
 use crate::tensor::Tensor;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// What memory holds that nobody has written.
-const UNDEFINED: u8 = 0xa5;
+/// What memory holds that nobody has written: no number, and no index.
+const UNDEFINED: u8 = 0xff;
 
-/// The outputs for `inputs`, in the order of the program's ports. A status is 3 where the inputs are not what
-/// the ports say, else what a kernel failed with.
+/// The outputs for `inputs`, in the order of the program's ports, of their actual sizes. A status is 3 where the inputs
+/// are not what the ports say or a symbol leaves its range, else what a kernel failed with.
 pub fn run(program: &Program, facts: &Facts, inputs: &[Tensor]) -> Result<Vec<Tensor>, u8> {
-    let fits = |(port, tensor): (&super::Port, &Tensor)| {
-        port.ty.dtype == tensor.dtype() && port.bytes == (tensor.elements() * tensor.dtype().bytes()) as u64
-    };
-    if inputs.len() != program.inputs.len() || !program.inputs.iter().zip(inputs).all(fits) {
-        return Err(3);
-    }
+    let given = program.sizes(inputs).ok_or(3)?;
     let inputs: Vec<_> = inputs.iter().map(Tensor::bytes).collect();
     let constants: Vec<_> = program.constants.iter().map(super::Packed::to_vec).collect();
     let undefined = |bytes: u64| vec![UNDEFINED; usize::try_from(bytes).expect("a buffer fits the memory")];
     let mut outputs: Vec<_> = program.outputs.iter().map(|port| undefined(port.bytes)).collect();
     let (mut arena, mut scratch) = (undefined(program.arena_bytes), undefined(program.worker_bytes));
+    let mut symbols: Vec<u8> = given.iter().flat_map(|value| value.to_le_bytes()).collect();
+    symbols.resize(8 * program.symbols.len(), UNDEFINED);
 
     let mut buffers: Vec<Buffer> = inputs.iter().map(|bytes| Buffer::Fixed(bytes)).collect();
     buffers.extend(constants.iter().map(|bytes| Buffer::Fixed(bytes)));
     buffers.extend(outputs.iter_mut().map(|bytes| Buffer::Open(bytes)));
-    buffers.extend([Buffer::Open(&mut arena), Buffer::Open(&mut scratch)]);
+    buffers.extend([Buffer::Open(&mut symbols), Buffer::Open(&mut arena), Buffer::Open(&mut scratch)]);
+    let at = buffers.len() - 3;
     for (number, step) in program.steps.iter().enumerate() {
-        run_step(program, facts, number, step, &mut buffers)?;
+        let holds = step.when.iter().all(|when| (when.low..=when.high).contains(&symbol(&buffers[at], when.symbol)));
+        if holds {
+            run_step(program, facts, number, step, &mut buffers)?;
+        }
     }
     drop(buffers);
 
-    let tensors = program.outputs.iter().zip(outputs).map(|(port, bytes)| {
-        let shape = port.ty.fixed().expect("the shapes of outputs are fixed");
+    let values: BTreeMap<Arc<str>, i64> =
+        program.symbols.iter().enumerate().map(|(i, s)| (s.name.clone(), symbol(&Buffer::Fixed(&symbols), i))).collect();
+    for s in &program.symbols {
+        let value = values[&s.name];
+        assert!((s.low..=s.high).contains(&value), "symbol \"{}\" is {value}, beyond {}..={}", s.name, s.low, s.high);
+        if let Origin::Derived(dim) = &s.origin {
+            assert_eq!(dim.at(&values), Some(value), "symbol \"{}\"", s.name);
+        }
+    }
+    let tensors = program.outputs.iter().zip(outputs).map(|(port, mut bytes)| {
+        let shape = port.shape_at(&values).expect("the symbols of outputs have been written");
+        bytes.truncate(shape.iter().product::<usize>() * port.ty.dtype.bytes());
         Tensor::dense(port.ty.dtype, &shape, bytes)
     });
     Ok(tensors.collect())
+}
+
+fn symbol(symbols: &Buffer, index: usize) -> i64 {
+    let bytes = match symbols {
+        Buffer::Fixed(bytes) => &bytes[8 * index..][..8],
+        Buffer::Open(bytes) => &bytes[8 * index..][..8],
+    };
+    i64::from_le_bytes(bytes.try_into().expect("8 bytes were taken"))
 }
 
 fn run_step(program: &Program, facts: &Facts, number: usize, step: &Step, buffers: &mut [Buffer]) -> Result<(), u8> {
@@ -69,14 +90,15 @@ fn run_step(program: &Program, facts: &Facts, number: usize, step: &Step, buffer
     Ok(())
 }
 
-/// The buffers are the inputs, the constants, the outputs, the arena, and the scratch.
+/// The buffers are the inputs, the constants, the outputs, the symbols, the arena, and the scratch.
 fn pointer(program: &Program, address: Address) -> Pointer {
     let (constants, outputs) = (program.inputs.len(), program.inputs.len() + program.constants.len());
-    let arena = outputs + program.outputs.len();
+    let arena = outputs + program.outputs.len() + 1;
     let (buffer, offset) = match address {
         Address::Input { index, offset } => (index, offset),
         Address::Constant { index, offset } => (constants + index, offset),
         Address::Output { index, offset } => (outputs + index, offset),
+        Address::Symbols { offset } => (arena - 1, offset),
         Address::Arena { offset } => (arena, offset),
         Address::Scratch { offset } => (arena + 1, offset),
     };
@@ -196,7 +218,7 @@ mod tests {
         program.steps[0].calls[0].args[1] = Address::Scratch { offset: 0 };
         program.steps[1].calls[0].args[0] = Address::Scratch { offset: 0 };
         let out = run(&program, &facts(), &[Tensor::f32s(&[4], &[1.0; 4])]).expect("it runs");
-        assert_eq!(out[0].bytes()[..4], [0xa5, 0xa5, 0xa5, 0x25]);
+        assert_eq!(out[0].bytes()[..4], [0xff, 0xff, 0xff, 0x7f]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) fn failing(status: u8) -> Kernel {
 }
 
 fn step(calls: Vec<Call>, what: &str) -> Step {
-    Step { calls, what: what.into(), names: vec!["node".into()], macs: 0 }
+    Step { calls, what: what.into(), names: vec!["node".into()], macs: 0, when: Vec::new() }
 }
 
 fn port(name: &str, elements: usize) -> Port {

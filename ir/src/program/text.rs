@@ -1,7 +1,7 @@
 //! A program as text, to be read: memory, constants by hash and layout, what lies where in the arena and when, the
 //! calls with their addresses, and the kernels. Nothing parses it.
 
-use super::{Address, Packed, Part, Port, Program};
+use super::{Address, Origin, Packed, Part, Port, Program, When};
 use crate::kernel::text;
 use crate::text::quoted;
 
@@ -15,6 +15,14 @@ pub fn print(program: &Program) -> String {
     let port = |port: &Port| format!("{}: {}, {} bytes", quoted(&port.name), port.ty, port.bytes);
     program.inputs.iter().enumerate().for_each(|(i, p)| line(format!("input {i} {}", port(p))));
     program.outputs.iter().enumerate().for_each(|(i, p)| line(format!("output {i} {}", port(p))));
+    for (i, s) in program.symbols.iter().enumerate() {
+        let origin = match &s.origin {
+            Origin::Free => String::new(),
+            Origin::Derived(dim) => format!(" = {dim}"),
+            Origin::Data => " from data".into(),
+        };
+        line(format!("symbol {i} {} in {}..={}{origin}", quoted(&s.name), s.low, s.high));
+    }
     line(format!("arena {} bytes, aligned to {}", program.arena_bytes, program.arena_align));
     line(format!("scratch {} bytes", program.worker_bytes));
     for (i, packed) in program.constants.iter().enumerate() {
@@ -28,7 +36,12 @@ pub fn print(program: &Program) -> String {
     for (i, step) in program.steps.iter().enumerate() {
         let names: Vec<String> = step.names.iter().map(|name| format!(" {}", quoted(name))).collect();
         let macs = if step.macs > 0 { format!(", {} macs", step.macs) } else { String::new() };
-        line(format!("step {i} {}{}{macs} {{", step.what, names.concat()));
+        let when = |w: &When| match program.symbols.get(w.symbol) {
+            Some(s) => format!(", when {} in {}..={}", quoted(&s.name), w.low, w.high),
+            None => format!(", when symbol {} in {}..={}", w.symbol, w.low, w.high),
+        };
+        let when: String = step.when.iter().map(when).collect();
+        line(format!("step {i} {}{}{macs}{when} {{", step.what, names.concat()));
         for call in &step.calls {
             let args: Vec<String> = call.args.iter().map(|&a| address(a)).collect();
             let name = program.kernels.get(call.kernel).map_or_else(|| format!("kernel {}", call.kernel), |k| k.name.clone());
@@ -51,6 +64,7 @@ fn address(address: Address) -> String {
         Address::Arena { offset } => format!("arena + {offset}"),
         Address::Scratch { offset } => format!("scratch + {offset}"),
         Address::Constant { index, offset } => format!("constant {index} + {offset}"),
+        Address::Symbols { offset } => format!("symbols + {offset}"),
     }
 }
 

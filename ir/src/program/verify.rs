@@ -1,10 +1,12 @@
 //! What a program must keep: its kernels are right for the machine, every argument lies in its buffer, what
-//! must not be written is not, the arena's allocations keep apart, and so do calls of a step.
+//! must not be written is not, the arena's allocations keep apart, and so do calls of a step; symbols come in order, and
+//! the dimensions of inputs and outputs are over those that nobody derives.
 //!
 //! Not proven here: that memory which is read was written.
 
 use super::overlap::conflict;
-use super::{Address, Allocation, Program};
+use super::{Address, Allocation, Origin, Program};
+use crate::dim::Dim;
 use crate::kernel::{self, Access, Arg, Facts};
 use std::collections::BTreeMap;
 
@@ -13,6 +15,7 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
     let mut faults = Vec::new();
     kernels(program, facts, &mut faults);
     sizes(program, &mut faults);
+    symbols(program, &mut faults);
     let mut alive = Alive::new(program, &mut faults);
     for (i, step) in program.steps.iter().enumerate() {
         alive.step(i, &mut faults);
@@ -55,9 +58,44 @@ fn kernels(program: &Program, facts: &Facts, faults: &mut Vec<String>) {
     }
 }
 
-fn sizes(program: &Program, faults: &mut Vec<String>) {
+fn symbols(program: &Program, faults: &mut Vec<String>) {
+    let base = |name: &str| program.symbols.iter().any(|s| &*s.name == name && !matches!(s.origin, Origin::Derived(_)));
+    let mut names = BTreeMap::new();
+    for (i, symbol) in program.symbols.iter().enumerate() {
+        let name = &symbol.name;
+        if let Some(first) = names.insert(name, i) {
+            faults.push(format!("symbols {first} and {i} are both called \"{name}\""));
+        }
+        if symbol.low < 0 || symbol.high < symbol.low {
+            faults.push(format!("symbol \"{name}\" is in {}..={}", symbol.low, symbol.high));
+        }
+        if symbol.origin == Origin::Free && i >= program.free_symbols() {
+            faults.push(format!("symbol \"{name}\" is free, and stands behind one that is not"));
+        }
+        if let Origin::Derived(dim) = &symbol.origin
+            && let Some(unknown) = dim.symbols().into_iter().find(|name| !base(name))
+        {
+            faults.push(format!("symbol \"{name}\" is derived from \"{unknown}\", which nobody gives"));
+        }
+    }
     for port in program.inputs.iter().chain(&program.outputs) {
-        if let Some(bytes) = port.ty.bytes().filter(|&b| b as u64 != port.bytes) {
+        if let Some(unknown) = port.ty.shape.iter().flat_map(|d| d.symbols()).find(|name| !base(name)) {
+            faults.push(format!("\"{}\" has the dimension \"{unknown}\", which nobody gives", port.name));
+        }
+    }
+    for (i, step) in program.steps.iter().enumerate() {
+        if let Some(when) = step.when.iter().find(|w| w.symbol >= program.symbols.len()) {
+            faults.push(format!("step {i} ({}) waits for symbol {} of {}", step.what, when.symbol, program.symbols.len()));
+        }
+    }
+}
+
+fn sizes(program: &Program, faults: &mut Vec<String>) {
+    let ranges = program.ranges();
+    for port in program.inputs.iter().chain(&program.outputs) {
+        let bound = |n: i64, dim: &Dim| n.saturating_mul(dim.bounds(&ranges).1);
+        let bytes = port.ty.shape.iter().fold(port.ty.dtype.bytes() as i64, bound);
+        if u64::try_from(bytes) != Ok(port.bytes) {
             faults.push(format!("\"{}\" is {}, which takes {bytes} bytes, not {}", port.name, port.ty, port.bytes));
         }
     }
@@ -135,6 +173,11 @@ fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address) -> Op
         Address::Constant { index, offset } => (format!("constant {index}"), offset, program.constants.get(index).map(|c| c.bytes()), true),
         Address::Arena { offset } => ("the arena".into(), offset, Some(program.arena_bytes), false),
         Address::Scratch { offset } => ("the scratch".into(), offset, Some(program.worker_bytes), false),
+        // the caller's own are not to be written
+        Address::Symbols { offset } => {
+            let fixed = i128::from(offset) + i128::from(arg.low) < 8 * program.free_symbols() as i128;
+            ("the symbols".into(), offset, Some(8 * program.symbols.len() as u64), fixed)
+        }
     };
     let Some(size) = size else { return Some(format!("there is no {what}")) };
     let (low, high) = (i128::from(offset) + i128::from(arg.low), i128::from(offset) + i128::from(arg.high));
@@ -153,7 +196,7 @@ fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address) -> Op
 #[cfg(test)]
 mod tests {
     use super::super::samples::{facts, interleaved, two_steps};
-    use super::super::{Packed, Part};
+    use super::super::{Packed, Part, Symbol, When};
     use super::*;
 
     /// The one fault of a program that was broken by `breaks`.
@@ -198,6 +241,20 @@ mod tests {
         refused(|p| p.inputs[0].bytes = 12, "which takes 16 bytes, not 12");
         refused(|p| p.plan[0].last = 2, "from step 0 to 2 of 2");
         refused(|p| p.plan[0].bytes = 65, "outside the arena");
+        let free = |name: &str| Symbol { name: name.into(), low: 0, high: 4, origin: Origin::Free };
+        refused(|p| p.symbols = vec![Symbol { low: 5, ..free("n") }], "symbol \"n\" is in 5..=4");
+        refused(|p| p.symbols = vec![Symbol { origin: Origin::Data, ..free("n") }, free("m")], "stands behind one that is not");
+        refused(|p| p.symbols = vec![Symbol { origin: Origin::Derived(Dim::symbol("k")), ..free("n") }], "which nobody gives");
+        refused(|p| p.symbols = vec![free("n"), free("n")], "are both called");
+        refused(|p| p.inputs[0].ty.shape = vec![Dim::symbol("n")], "has the dimension \"n\", which nobody gives");
+        refused(|p| p.steps[1].when = vec![When { symbol: 0, low: 0, high: 1 }], "waits for symbol 0 of 0");
+        refused(
+            |p| {
+                p.symbols = vec![free("n"), free("m")];
+                p.steps[0].calls[0].args[1] = Address::Symbols { offset: 0 };
+            },
+            "writes the symbols",
+        );
         let other = Allocation { name: "other".into(), offset: 8, bytes: 16, first: 1, last: 1 };
         refused(|p| p.plan.push(other.clone()), "\"t\" and \"other\" overlap in the arena from step 1 to 1");
     }

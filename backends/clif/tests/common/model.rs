@@ -5,7 +5,7 @@ use artifact::{Content, Machine, Symbol};
 use clif::{Entry, Level, Memory, Target, Weights};
 use ir::kernel::scalar::{Binary, Expr, ScalarKernel, Stmt, Ty, Value};
 use ir::kernel::{Access, Arg, Kernel, KernelBody};
-use ir::program::{Address, Call, Packed, Part, Pool, Port, Program, Step, WEIGHTS_ALIGN};
+use ir::program::{Address, Call, Origin, Packed, Part, Pool, Port, Program, Step, WEIGHTS_ALIGN};
 use ir::tensor::{Dtype, Type};
 
 use super::LEVEL;
@@ -84,7 +84,7 @@ pub fn program(factor: f32) -> Program {
     transpose.insert(0, copy(0, 0));
     transpose.insert(1, copy(39, 39));
     transpose.push(copy(8, 1));
-    let step = |what: &str, calls| Step { calls, what: what.into(), names: Vec::new(), macs: 0 };
+    let step = |what: &str, calls| Step { calls, what: what.into(), names: Vec::new(), macs: 0, when: Vec::new() };
     Program {
         inputs: vec![port("x", Dtype::F32, N), port("index", Dtype::I64, 5)],
         outputs: vec![port("y", Dtype::F32, N), port("z", Dtype::I64, 5)],
@@ -99,7 +99,7 @@ pub fn program(factor: f32) -> Program {
         arena_bytes: 256,
         arena_align: 64,
         worker_bytes: 96,
-        plan: Vec::new(),
+        ..Program::default()
     }
 }
 
@@ -122,6 +122,12 @@ pub fn levels(machine: Machine) -> &'static [(&'static str, u64, &'static [u8])]
     }
 }
 
+/// Symbols that the caller gives, with these ranges.
+pub fn free(ranges: &[(i64, i64)]) -> Vec<ir::program::Symbol> {
+    let symbol = |(i, &(low, high))| ir::program::Symbol { name: format!("s{i}").into(), low, high, origin: Origin::Free };
+    ranges.iter().enumerate().map(symbol).collect()
+}
+
 /// All symbols of the model but the stub `cpu`, with the levels of these numbers. Level `i` has the factor `i + 1`, and kernels that
 /// begin with the level's own instruction.
 pub fn symbols(
@@ -133,7 +139,8 @@ pub fn symbols(
     free_symbols: &[(i64, i64)],
 ) -> (Vec<Symbol>, Memory, Pool) {
     let target = Target::new(machine);
-    let programs: Vec<Program> = chosen.iter().map(|i| program((i + 1) as f32)).collect();
+    let given = free(free_symbols);
+    let programs: Vec<Program> = chosen.iter().map(|i| Program { symbols: given.clone(), ..program((i + 1) as f32) }).collect();
     let pool = Pool::new(&programs);
     let mut symbols = Vec::new();
     let mut names: Vec<Vec<String>> = Vec::new();
@@ -158,7 +165,7 @@ pub fn symbols(
     };
     let levels: Vec<Level> = chosen.iter().enumerate().map(level).collect();
     let from = if weights_in_file { Weights::Caller } else { Weights::Symbol(&place) };
-    let entry = Entry { name, cpu, levels: &levels, weights: from, free_symbols };
+    let entry = Entry { name, cpu, levels: &levels, weights: from };
     symbols.extend(clif::entry(&target, &entry).expect("small enough"));
     if !weights_in_file {
         symbols.push(Symbol::constant(&place, WEIGHTS_ALIGN, Content::Bytes(weights(&pool))));

@@ -88,6 +88,11 @@ pub struct Product {
     pub macs: u64,
 }
 
+/// Whether [`lower`] is likely to emit the dot of `job`.
+pub fn covers(job: &Job) -> bool {
+    job.dtype == Dtype::F32 && job.operands[..2].iter().all(|o| o.dtype == Dtype::F32)
+}
+
 /// Emits the dot of `job`, if it is one for vectors: f32, or narrow integers by constants, with contiguous columns of B and C.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { return false };

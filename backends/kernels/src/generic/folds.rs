@@ -7,6 +7,7 @@ use super::writer::{Memory, Writer};
 use super::{Draft, Tail, split, split_shape};
 use crate::Job;
 use crate::build::Builder;
+use crate::extent::Extent;
 use ir::graph::op::{ArgKind, CumulateKind, Op, ReduceKind};
 use ir::kernel::Access;
 use ir::kernel::scalar::{Binary, Ty, Unary, Value};
@@ -37,8 +38,8 @@ pub(super) struct Rows {
     pub terms: Terms,
     pub kept: Vec<i64>,
     pub moved: Vec<i64>,
-    pub kept_shape: Vec<usize>,
-    pub moved_shape: Vec<usize>,
+    pub kept_shape: Vec<Extent>,
+    pub moved_shape: Vec<Extent>,
 }
 
 impl Rows {
@@ -47,12 +48,12 @@ impl Rows {
         let terms = Terms::new(prologue, &[source.dtype], draft.fused());
         let (from, place) = draft.read("from", source);
         let (kept, moved) = split(&place.strides, axes);
-        let (kept_shape, moved_shape) = split_shape(&source.shape, axes);
+        let (kept_shape, moved_shape) = split_shape(&draft.axes_of(job, 0), axes);
         Rows { from, terms, kept, moved, kept_shape, moved_shape }
     }
 
-    pub fn count(&self) -> usize {
-        self.moved_shape.iter().product()
+    pub fn count(&self) -> Extent {
+        Extent::product(&self.moved_shape)
     }
 
     /// Runs `body` over a row that starts at `start`, with the element, its index in the row counted by `walks`.
@@ -85,7 +86,8 @@ pub fn reduce(job: &Job, builder: &mut Builder) {
     let count = rows.count();
     let walks = [vec![job.place.strides.as_slice(), rows.kept.as_slice()], tail.walks()].concat();
     let zeros = vec![draft.w.int(0); walks.len()];
-    draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
+    let result = draft.axes(job);
+    draft.w.nest(&result, &walks, &zeros, &mut |w, at| {
         let start = literal(w, start);
         let so_far = w.cell(start);
         rows.each(w, at[1], &[], &[], &mut |w, value, _| {
@@ -95,7 +97,7 @@ pub fn reduce(job: &Job, builder: &mut Builder) {
         });
         let mut value = w.get(so_far);
         if let Some(divide) = &divide {
-            let count = literal(w, Literal::number(inside, count as f64));
+            let count = number(w, inside, &count);
             value = divide.emit(w, &[value, count]);
         }
         let value = cast(w, inside, dtype, value);
@@ -105,15 +107,27 @@ pub fn reduce(job: &Job, builder: &mut Builder) {
     draft.call("reduce", 0);
 }
 
+/// So many elements, as a number of the type that sums are taken in.
+fn number(w: &mut Writer, inside: Dtype, count: &Extent) -> Value {
+    let count = match count {
+        Extent::Fixed(n) => return literal(w, Literal::number(inside, *n as f64)),
+        Extent::Open { .. } => w.size(count),
+    };
+    if inside == Dtype::F64 { w.unary(Unary::IntToF64, count) } else { count }
+}
+
 /// A NaN is beyond all numbers, as numpy has it.
 pub fn argreduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let Op::ArgReduce { kind, axis, last } = job.op else { unreachable!("called for argreduce") };
     let dtype = job.operands[0].dtype;
     let mut draft = Draft::new(builder);
     let rows = Rows::new(&mut draft, job, &[*axis], &Body::identity());
-    if rows.count() == 0 {
+    let count = rows.count();
+    if count.bound() == 0 {
         return Err(Fault::invalid("there is no largest or smallest element of an empty axis"));
     }
+    let first = draft.w.int(0);
+    draft.w.require_in(first, &count);
     let to = draft.result(job, Access::Write);
     let (beyond, equal) = match kind {
         ArgKind::Max => (ScalarOp::Gt, ScalarOp::Eq),
@@ -122,7 +136,8 @@ pub fn argreduce(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     let (beyond, equal) = (Terms::of(beyond, dtype, draft.fused()), Terms::of(equal, dtype, draft.fused()));
     let along: Vec<i64> = (0..job.shape.len()).map(|i| i64::from(i == *axis)).collect();
     let zero = draft.w.int(0);
-    draft.w.nest(&job.shape, &[&job.place.strides, &rows.kept], &[zero, zero], &mut |w, at| {
+    let result = draft.axes(job);
+    draft.w.nest(&result, &[&job.place.strides, &rows.kept], &[zero, zero], &mut |w, at| {
         let first = w.load(rows.from, at[1]);
         let (best, index) = (w.cell(first), w.cell(zero));
         rows.each(w, at[1], &[&along], &[zero], &mut |w, value, position| {
@@ -155,31 +170,35 @@ pub fn cumulate(job: &Job, builder: &mut Builder) {
     let dtype = job.dtype;
     let inside = wide(dtype);
     let mut draft = Draft::new(builder);
-    let mut rows = Rows::new(&mut draft, job, &[*axis], &Body::identity());
+    let rows = Rows::new(&mut draft, job, &[*axis], &Body::identity());
     let to = draft.result(job, Access::Write);
     let (join, start) = match kind {
         CumulateKind::Sum => (ScalarOp::Add, 0.0),
         CumulateKind::Prod => (ScalarOp::Mul, 1.0),
     };
     let join = Terms::of(join, inside, draft.fused());
-    let (to_kept, mut to_moved) = split(&job.place.strides, &[*axis]);
-    let mut starts = (0, 0);
-    if *reverse {
-        let last = job.shape[*axis] as i64 - 1;
-        starts = (to_moved[*axis] * last, rows.moved[*axis] * last);
-        to_moved[*axis] = -to_moved[*axis];
-        rows.moved[*axis] = -rows.moved[*axis];
-    }
-    let starts = [draft.w.int(starts.0), draft.w.int(starts.1)];
-    draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &starts, &mut |w, at| {
+    let (to_kept, to_moved) = split(&job.place.strides, &[*axis]);
+    let zero = draft.w.int(0);
+    let along = draft.axes(job)[*axis].clone();
+    draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &[zero, zero], &mut |w, at| {
         let start = literal(w, Literal::number(inside, start));
         let so_far = w.cell(start);
-        rows.each(w, at[1], &[&to_moved], &[at[0]], &mut |w, value, at| {
+        w.repeat(&along, |w, i| {
+            let mut i = i;
+            if *reverse {
+                let (size, one) = (w.size(&along), w.int(1));
+                let last = w.binary(Binary::ISub, size, one);
+                let from_end = w.binary(Binary::ISub, last, i);
+                i = w.within(from_end, along.bound());
+            }
+            let from = w.offset(at[1], i, rows.moved[*axis]);
+            let value = w.load(rows.from, from);
             let (value, old) = (cast(w, dtype, inside, value), w.get(so_far));
             let new = join.emit(w, &[old, value]);
             w.put(so_far, new);
             let shown = cast(w, inside, dtype, if *exclusive { old } else { new });
-            w.store(to, at[0], shown);
+            let to_at = w.offset(at[0], i, to_moved[*axis]);
+            w.store(to, to_at, shown);
         });
     });
     draft.call("cumulate", 0);
@@ -283,7 +302,7 @@ pub fn norm(job: &Job, builder: &mut Builder) {
     let inner: Vec<&[i64]> = parts.iter().map(|p| p.1.as_slice()).collect();
     let zeros = vec![draft.w.int(0); outer.len()];
     draft.w.nest(&rows.kept_shape, &outer, &zeros, &mut |w, at| {
-        let (none, count) = (w.f64(0.0), w.f64(count as f64));
+        let (none, count) = (w.f64(0.0), number(w, Dtype::F64, &count));
         let mut mean = none;
         if *center {
             let sum = w.cell(none);

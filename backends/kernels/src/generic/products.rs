@@ -8,8 +8,10 @@ use super::writer::{Memory, Writer};
 use super::{Draft, Tail, broadcast};
 use crate::Job;
 use crate::build::Builder;
+use crate::extent::Extent;
 use crate::place::Place;
 use ir::Dtype;
+use ir::dim::Dim;
 use ir::graph::infer::{own_type, sum_type};
 use ir::graph::op::{Op, WindowKind};
 use ir::kernel::Access;
@@ -42,18 +44,24 @@ struct Sums {
 
 impl Sums {
     /// Zero; products of elements of `types` come in runs of `run`.
-    fn new(w: &mut Writer, types: [Dtype; 2], run: usize) -> Sums {
+    fn new(w: &mut Writer, types: [Dtype; 2], run: &Extent) -> Sums {
         const TOGETHER: usize = 4;
         let dtype = sum_type(types[0], types[1]).expect("the operator was verified");
         let inside = wide(dtype);
         let none = literal(w, Literal::number(inside, 0.0));
-        let count = if run >= 2 * TOGETHER { TOGETHER } else { 1 };
+        let count = if run.fixed().is_some_and(|run| run >= 2 * TOGETHER) { TOGETHER } else { 1 };
         Sums { types, dtype, inside, cells: (0..count).map(|_| w.cell(none)).collect() }
     }
 
     /// Adds `run` products of elements of `from`, which lie at `at` and in steps of `steps`.
-    fn add(&self, w: &mut Writer, run: usize, from: [Memory; 2], at: [Value; 2], steps: [i64; 2]) {
+    fn add(&self, w: &mut Writer, run: &Extent, from: [Memory; 2], at: [Value; 2], steps: [i64; 2]) {
         let count = self.cells.len();
+        let Some(run) = run.fixed() else {
+            return w.repeat(run, |w, turn| {
+                let at = [0, 1].map(|i| w.offset(at[i], turn, steps[i]));
+                self.product(w, 0, from, at, steps);
+            });
+        };
         let turns = run / count;
         w.repeat(turns, |w, turn| {
             let at = [0, 1].map(|i| w.offset(at[i], turn, steps[i] * count as i64));
@@ -127,9 +135,11 @@ pub fn dot(job: &Job, builder: &mut Builder) {
     let (b_walk, b_k, _) = walk(&b_place, &b.shape, *trans_b, rank - 1);
     let walks = [vec![job.place.strides.as_slice(), &a_walk, &b_walk], tail.walks()].concat();
     let zeros = vec![draft.w.int(0); walks.len()];
-    draft.w.nest(&job.shape, &walks, &zeros, &mut |w, at| {
-        let sums = Sums::new(w, types, k);
-        sums.add(w, k, [a_memory, b_memory], [at[1], at[2]], [a_k, b_k]);
+    let (result, factor) = (draft.axes(job), draft.axes_of(job, 0));
+    let run = factor[factor.len() - if *trans_a { 2 } else { 1 }].clone();
+    draft.w.nest(&result, &walks, &zeros, &mut |w, at| {
+        let sums = Sums::new(w, types, &run);
+        sums.add(w, &run, [a_memory, b_memory], [at[1], at[2]], [a_k, b_k]);
         let value = sums.total(w);
         let value = tail.emit(w, value, &at[3..]);
         w.store(to, at[0], value);
@@ -139,7 +149,7 @@ pub fn dot(job: &Job, builder: &mut Builder) {
 
 /// How a window slides along one spatial axis.
 struct Slide {
-    extent: i64,
+    extent: Extent,
     stride: i64,
     dilation: i64,
     inflate: i64,
@@ -149,18 +159,19 @@ struct Slide {
 }
 
 /// The spatial axes of operand 0, for windows of `size` taps and results of `out`.
-fn slides(job: &Job, size: &[usize], stride: &[usize], dilation: &[usize], inflate: &[usize], low: &[i64]) -> Vec<Slide> {
+fn slides(job: &Job, axes: &[Extent], size: &[usize], stride: &[usize], dilation: &[usize], inflate: &[usize], low: &[i64]) -> Vec<Slide> {
     let slide = |i: usize| {
         let extent = job.operands[0].shape[i + 1] as i64;
         let last = (job.shape[i + 1] as i64 - 1) * stride[i] as i64 + (size[i] as i64 - 1) * dilation[i] as i64 - low[i];
         let gap = inflate[i] as i64;
+        let open = axes[i + 1].fixed().is_none();
         Slide {
-            extent,
+            extent: axes[i + 1].clone(),
             stride: stride[i] as i64,
             dilation: dilation[i] as i64,
             inflate: gap,
             low: low[i],
-            leaves: low[i] > 0 || last > (extent - 1) * gap,
+            leaves: open || low[i] > 0 || last > (extent - 1) * gap,
         }
     };
     (0..size.len()).map(slide).collect()
@@ -183,11 +194,18 @@ fn inside(w: &mut Writer, slides: &[Slide], positions: &[Value], strides: &[i64]
     if !slide.leaves && slide.inflate == 1 {
         return next(w, at, body);
     }
-    let end = w.int(((slide.extent - 1) * slide.inflate + 1).max(0));
+    let end = match &slide.extent {
+        Extent::Fixed(n) => w.int(((*n as i64 - 1) * slide.inflate + 1).max(0)),
+        Extent::Open { dim, bound } => {
+            let gap = Dim::from(slide.inflate);
+            let inflated = dim.clone() * gap + Dim::from(1 - slide.inflate);
+            w.size(&Extent::of(&inflated, ((*bound as i64 - 1) * slide.inflate + 1).max(0) as usize))
+        }
+    };
     let within = w.binary(Binary::ULt, at, end);
     w.when(within, |w| {
         if slide.inflate == 1 {
-            let element = w.require(at, slide.extent);
+            let element = w.require(at, slide.extent.bound() as i64);
             return next(w, element, body);
         }
         let gap = w.int(slide.inflate);
@@ -195,7 +213,7 @@ fn inside(w: &mut Writer, slides: &[Slide], positions: &[Value], strides: &[i64]
         let zero = w.int(0);
         let hit = w.binary(Binary::IEq, between, zero);
         w.when(hit, |w| {
-            let element = w.require(element, slide.extent);
+            let element = w.require(element, slide.extent.bound() as i64);
             next(w, element, body);
         });
     });
@@ -208,16 +226,17 @@ pub fn conv(job: &Job, builder: &mut Builder) {
     let rank = job.shape.len();
     let spatial = rank - 2;
     let size = &weights.shape[..spatial];
-    let slides = slides(job, size, stride, dilation, inflate, low);
+    let mut draft = Draft::new(builder);
+    let slides = slides(job, &draft.axes_of(job, 0), size, stride, dilation, inflate, low);
     // zeros add nothing: only another fill is multiplied
     let leaves = fill.bits != 0 && slides.iter().any(|s| s.leaves || s.inflate > 1);
     let (group_in, group_out) = (weights.shape[spatial], job.shape[rank - 1] / group);
-    let mut draft = Draft::new(builder);
+    let run = Extent::Fixed(group_in);
     let tail = Tail::new(&mut draft, job, 2, own(job), epilogue);
     let to = draft.result(job, Access::Write);
     let ((x_memory, x_place), (w_memory, w_place)) = (draft.read("from", x), draft.read("weights", weights));
     // loops over [n, spatial.., group, m / group]
-    let shape = [&job.shape[..rank - 1], &[*group, group_out]].concat();
+    let shape = [&draft.axes(job)[..rank - 1], &[Extent::Fixed(*group), Extent::Fixed(group_out)]].concat();
     let grouped = |walk: &[i64]| [&walk[..rank - 1], &[walk[rank - 1] * group_out as i64, walk[rank - 1]]].concat();
     let to_walk = grouped(&job.place.strides);
     let mut x_walk = vec![0; rank + 1];
@@ -238,7 +257,7 @@ pub fn conv(job: &Job, builder: &mut Builder) {
     let mut taps: Vec<&[i64]> = vec![&w_place.strides[..spatial]];
     taps.extend(tap_walks.iter().map(Vec::as_slice));
     draft.w.nest(&shape, &walks, &starts, &mut |w, at| {
-        let sums = Sums::new(w, types, group_in);
+        let sums = Sums::new(w, types, &run);
         let tap_starts = [&at[2..3], &at[3..3 + spatial]].concat();
         w.nest(size, &taps, &tap_starts, &mut |w, tap| {
             let steps = [x_place.strides[rank - 1], w_place.strides[spatial]];
@@ -247,7 +266,7 @@ pub fn conv(job: &Job, builder: &mut Builder) {
                 w.cell(yes)
             });
             inside(w, &slides, &tap[1..], &x_place.strides[1..], at[1], &mut |w, element| {
-                sums.add(w, group_in, [x_memory, w_memory], [element, tap[0]], steps);
+                sums.add(w, &run, [x_memory, w_memory], [element, tap[0]], steps);
                 if let Some(missed) = missed {
                     let no = w.int(0);
                     w.put(missed, no);
@@ -276,8 +295,8 @@ pub fn window(job: &Job, builder: &mut Builder) {
     };
     let spatial = size.len();
     let rank = spatial + 2;
-    let slides = slides(job, size, stride, dilation, &vec![1; spatial], low);
     let mut draft = Draft::new(builder);
+    let slides = slides(job, &draft.axes_of(job, 0), size, stride, dilation, &vec![1; spatial], low);
     let join = Terms::of(join, wide, draft.fused());
     let own = own(job);
     let tail = Tail::new(&mut draft, job, 1, own, epilogue);
@@ -295,7 +314,8 @@ pub fn window(job: &Job, builder: &mut Builder) {
         starts[2 + i] = draft.w.int(-slide.low);
     }
     let taps: Vec<&[i64]> = tap_walks.iter().map(Vec::as_slice).collect();
-    draft.w.nest(&job.shape, &walks, &starts, &mut |w, at| {
+    let result = draft.axes(job);
+    draft.w.nest(&result, &walks, &starts, &mut |w, at| {
         let start = literal(w, start);
         let so_far = w.cell(start);
         w.nest(size, &taps, &at[2..2 + spatial], &mut |w, tap| {

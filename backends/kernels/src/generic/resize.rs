@@ -213,10 +213,14 @@ pub fn resize(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     walks.extend(along.iter().map(Vec::as_slice));
     let zero = draft.w.int(0);
     let products: usize = tables.iter().map(|t| t.count).product();
-    draft.w.nest(&job.shape[..split], &walks, &vec![zero; walks.len()], &mut |w, at| {
+    let result = draft.axes(job);
+    if let Some(t) = tables.iter().find(|t| result[t.axis].fixed().is_none()) {
+        return Err(Fault::unsupported(format!("axis {} is resampled, and its size is known at run time only", t.axis)));
+    }
+    draft.w.nest(&result[..split], &walks, &vec![zero; walks.len()], &mut |w, at| {
         let gone = outside(w, &tables, &at[2..]);
         let taps = (nearest || products <= UNROLLED).then(|| written_out(w, &tables, &at[2..], at[1]));
-        w.nest(&job.shape[split..], &[&job.place.strides[split..], &from_walk[split..]], &[at[0], zero], &mut |w, inner| {
+        w.nest(&result[split..], &[&job.place.strides[split..], &from_walk[split..]], &[at[0], zero], &mut |w, inner| {
             let mut value = match &taps {
                 Some(taps) if nearest => {
                     let at = w.add(taps[0].0, inner[1]);

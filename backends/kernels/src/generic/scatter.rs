@@ -18,7 +18,11 @@ pub fn scatter(job: &Job, builder: &mut Builder) {
     let from = data.place(builder);
     let there = matches!(&data.at, Where::Place(place) if place.same(&job.place, &job.shape));
     if !there {
-        copy::copy(builder, job.dtype, &job.shape, &from, &job.place);
+        let axes = builder.result_extents(&job.shape);
+        match builder.open {
+            Some(_) => super::open::copy(builder, job.dtype, &axes, &from, &job.place),
+            None => copy::copy(builder, job.dtype, &job.shape, &from, &job.place),
+        }
     }
     if updates.shape.contains(&0) {
         return;
@@ -45,15 +49,16 @@ pub fn scatter(job: &Job, builder: &mut Builder) {
     let with = draft.at("updates", Access::Read, dtype, &updates.shape, &with_place);
     let access = if join.is_some() { Access::ReadWrite } else { Access::Write };
     let to = draft.at("to", access, dtype, &job.shape, &job.place);
-    let (zero, extent) = (draft.w.int(0), job.shape[0] as i64);
-    draft.w.nest(&indices.shape, &[&index_place.strides, &with_place.strides[..1]], &[zero, zero], &mut |w, at| {
+    let (zero, result, places) = (draft.w.int(0), draft.axes(job), draft.axes_of(job, 1));
+    let extent = &result[0];
+    draft.w.nest(&places, &[&index_place.strides, &with_place.strides[..1]], &[zero, zero], &mut |w, at| {
         let given = w.load(index, at[0]);
-        let size = w.int(extent);
+        let size = w.size(extent);
         let (negative, from_end) = (w.binary(Binary::SLt, given, zero), w.binary(Binary::IAdd, given, size));
         let position = w.select(negative, from_end, given);
-        let position = w.require(position, extent);
+        let position = w.require_in(position, extent);
         let start = w.offset(zero, position, job.place.strides[0]);
-        w.nest(&job.shape[1..], &[&job.place.strides[1..], &with_place.strides[1..]], &[start, at[1]], &mut |w, at| {
+        w.nest(&result[1..], &[&job.place.strides[1..], &with_place.strides[1..]], &[start, at[1]], &mut |w, at| {
             let mut value = w.load(with, at[1]);
             if let Some(join) = &join {
                 let old = w.load(to, at[0]);

@@ -7,6 +7,7 @@ use super::writer::{Memory, Writer};
 use super::{Draft, split};
 use crate::Job;
 use crate::build::Builder;
+use crate::extent::Extent;
 use ir::graph::op::Op;
 use ir::kernel::Access;
 use ir::kernel::scalar::{Binary, Value};
@@ -20,7 +21,7 @@ pub fn sort(job: &Job, builder: &mut Builder) {
     let to = draft.result(job, Access::ReadWrite);
     let (to_kept, to_moved) = split(&job.place.strides, &[*axis]);
     let less = Terms::of(ScalarOp::Lt, dtype, draft.fused());
-    let heap = Heap { to, step: to_moved[*axis], stride: rows.moved[*axis], n: rows.count(), rows, less, descending: *descending };
+    let heap = Heap { to, step: to_moved[*axis], stride: rows.moved[*axis], count: rows.count(), rows, less, descending: *descending };
     let zero = draft.w.int(0);
     draft.w.nest(&heap.rows.kept_shape, &[&to_kept, &heap.rows.kept], &[zero, zero], &mut |w, at| heap.row(w, at[0], at[1]));
     draft.call("sort", 0);
@@ -32,7 +33,7 @@ struct Heap {
     /// Elements between neighbours of a row, of positions and of what they order.
     step: i64,
     stride: i64,
-    n: usize,
+    count: Extent,
     rows: Rows,
     less: Terms,
     descending: bool,
@@ -40,22 +41,24 @@ struct Heap {
 
 impl Heap {
     fn row(&self, w: &mut Writer, to: Value, from: Value) {
-        w.repeat(self.n, |w, i| {
+        w.repeat(&self.count, |w, i| {
             let at = w.offset(to, i, self.step);
             w.store(self.to, at, i);
         });
-        if self.n < 2 {
+        if self.bound() < 2 {
             return;
         }
-        let count = w.int(self.n as i64);
-        let half = w.int(self.n as i64 / 2 - 1);
-        w.repeat(self.n / 2, |w, i| {
-            let root = w.binary(Binary::ISub, half, i);
+        let (count, one, two) = (w.size(&self.count), w.int(1), w.int(2));
+        let half = w.binary(Binary::SDiv, count, two);
+        let (none, first) = (w.int(0), w.binary(Binary::ISub, half, one));
+        w.count(none, half, |w, i| {
+            let root = w.binary(Binary::ISub, first, i);
             self.sink(w, to, from, root, count);
         });
-        let last = w.int(self.n as i64 - 1);
-        w.repeat(self.n - 1, |w, i| {
+        let last = w.binary(Binary::ISub, count, one);
+        w.count(none, last, |w, i| {
             let (end, zero) = (w.binary(Binary::ISub, last, i), w.int(0));
+            let end = w.within(end, self.bound() as usize);
             let (top, below) = (self.load(w, to, zero), self.load(w, to, end));
             self.store(w, to, zero, below);
             self.store(w, to, end, top);
@@ -63,10 +66,14 @@ impl Heap {
         });
     }
 
+    fn bound(&self) -> i64 {
+        self.count.bound() as i64
+    }
+
     fn load(&self, w: &mut Writer, to: Value, place: Value) -> Value {
         let at = w.offset(to, place, self.step);
         let position = w.load(self.to, at);
-        w.require(position, self.n as i64)
+        w.require(position, self.bound())
     }
 
     fn store(&self, w: &mut Writer, to: Value, place: Value, position: Value) {
@@ -78,7 +85,7 @@ impl Heap {
     fn sink(&self, w: &mut Writer, to: Value, from: Value, root: Value, end: Value) {
         let (one, zero) = (w.int(1), w.int(0));
         let (at, going) = (w.cell(root), w.cell(one));
-        let n = self.n as i64;
+        let n = self.bound();
         w.whilst(
             |w| w.get(going),
             |w| {

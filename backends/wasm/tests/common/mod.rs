@@ -165,7 +165,7 @@ pub fn program(kernels: Vec<Kernel>, calls: Vec<Call>, buffers: &[usize]) -> Pro
     Program {
         outputs: buffers.iter().enumerate().map(port).collect(),
         kernels,
-        steps: vec![Step { calls, what: "test".into(), names: vec![], macs: 0 }],
+        steps: vec![Step { calls, what: "test".into(), names: vec![], macs: 0, when: Vec::new() }],
         ..Program::default()
     }
 }

@@ -1,6 +1,6 @@
 //! The oracle of Graph: what every operator means, exactly as ONNX means it. Long sums are taken in f64, integers
 //! are exact and wrap, and results are rounded to their type once, before the epilogue. Constant folding
-//! uses it node by node, `verify` whole. It knows no symbolic dimension: a graph is fixed before it is evaluated.
+//! uses it node by node, `verify` whole. Dimensions that are symbols have the sizes of the inputs.
 //!
 //! One file for each family of operators: `shape` moves elements, `map` runs scalar bodies, `dot` and `window`
 //! multiply and slide, `attention` joins them, `reduce` works along axes, `scatter` puts rows in, `resize` resamples.
@@ -17,12 +17,14 @@ mod tests;
 mod window;
 
 use super::op::Op;
-use super::{Graph, NodeId};
+use super::{Graph, Node, NodeId};
 use crate::dim::Dim;
 use crate::scalar::eval::Number;
 use crate::scalar::lanes::Wide;
 use crate::tensor::{Dtype, Tensor, Type};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a graph has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> 
 
 /// The same, showing `seen` the value of every node as it is made.
 pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, &Tensor)) -> Result<Vec<Tensor>, EvalError> {
-    check_inputs(graph, inputs)?;
+    let sizes = sizes(graph, inputs)?;
     let mut values: Vec<Option<Tensor>> = vec![None; graph.bound()];
     let mut uses: Vec<usize> = vec![0; graph.bound()];
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
@@ -81,8 +83,7 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, 
             let operands: Vec<&Tensor> =
                 ids.iter().map(|o| values[o.index()].as_ref().expect("an operand is made before its use")).collect();
             let node = graph.node(id);
-            let value =
-                eval_node(&node.op, &node.ty, &operands).map_err(|e| e.at(&format!("{} \"{}\"", node.op.mnemonic(), graph.label(id))))?;
+            let value = eval_open(node, &operands, &sizes).map_err(|e| e.at(&format!("{} \"{}\"", node.op.mnemonic(), graph.label(id))))?;
             values[id.index()] = Some(value);
         }
         seen(id, values[id.index()].as_ref().expect("it was just made"));
@@ -97,20 +98,48 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, 
     Ok(graph.outputs().iter().map(|(_, id)| values[id.index()].clone().expect("an output counts as a use")).collect())
 }
 
-fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), EvalError> {
+/// Values of symbols by name.
+type Sizes = BTreeMap<Arc<str>, i64>;
+
+/// The sizes that the inputs have. Faults: other inputs than the graph's, a size out of its range.
+fn sizes(graph: &Graph, inputs: &[Tensor]) -> Result<Sizes, EvalError> {
     if inputs.len() != graph.inputs().len() {
         return Err(EvalError::Input(format!("the graph has {} inputs, {} are given", graph.inputs().len(), inputs.len())));
     }
+    let mut sizes = Sizes::new();
+    for (&id, tensor) in graph.inputs().iter().zip(inputs) {
+        for (dim, &size) in graph.ty(id).shape.iter().zip(tensor.shape()) {
+            if let Some(name) = dim.as_symbol() {
+                sizes.entry(name.into()).or_insert(size as i64);
+            }
+        }
+    }
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
         let (ty, name) = (graph.ty(id), if let Op::Input { name, .. } = graph.op(id) { name } else { "" });
-        if ty.fixed().is_none() {
-            return Err(EvalError::Symbolic(format!("the input \"{name}\" is {ty}: fix its dimensions first")));
-        }
-        if tensor.ty() != *ty {
+        let fits = ty.rank() == tensor.shape().len() && ty.shape.iter().zip(tensor.shape()).all(|(d, &n)| d.at(&sizes) == Some(n as i64));
+        if tensor.dtype() != ty.dtype || !fits {
             return Err(EvalError::Input(format!("the input \"{name}\" is {ty}, {} is given", tensor.ty())));
         }
     }
-    Ok(())
+    for (name, size) in &sizes {
+        if let Some((low, high)) = graph.symbols.get(name).filter(|(low, high)| !(low..=high).contains(&size)) {
+            return Err(EvalError::Input(format!("the dimension {name} is {size}, and is to be in {low}..{high}")));
+        }
+    }
+    Ok(sizes)
+}
+
+/// The value of a node whose dimensions may be symbols. Fault: a negative dimension; see [`eval_node`].
+fn eval_open(node: &Node, operands: &[&Tensor], sizes: &Sizes) -> Result<Tensor, EvalError> {
+    if sizes.is_empty() {
+        return eval_node(&node.op, &node.ty, operands);
+    }
+    let fixed = |dim: &Dim| dim.replace(&|name| sizes.get(name).map(|&n| Dim::from(n)));
+    let ty = Type::new(node.ty.dtype, node.ty.shape.iter().map(fixed).collect());
+    if let Some(dim) = ty.shape.iter().find(|d| d.fixed().is_some_and(|n| n < 0)) {
+        return Err(EvalError::Input(format!("a dimension would be {dim}")));
+    }
+    eval_node(&node.op.with_dims(&fixed), &ty, operands)
 }
 
 /// The value of one node whose type `ty` was inferred from the operands' types. Fault: `ty` or an attribute is
