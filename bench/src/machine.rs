@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use artifact::{Code, Machine, System};
-use ir::kernel::tile::{Operand, P, Stmt, TileKernel, V};
+use ir::kernel::tile::{Binary, Dot4, Operand, P, Stmt, TileKernel, V};
 use ir::kernel::{Facts, Kernel, KernelBody};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -119,17 +119,36 @@ impl Loaded {
 
 /// GFLOP/s of nothing but f32 multiply-adds on independent registers: the most that one core can do at this level.
 pub fn peak(facts: &Facts) -> Result<f64, String> {
+    let one = |acc, factor, _| vec![Stmt::MulAdd { acc, a: factor, b: Operand::V(factor), negate: false }];
+    Ok(2.0 * rate(facts, &one)?)
+}
+
+/// The same for sums of products of bytes in Gop/s, an addition and a multiplication each: four products at once where there
+/// is such an instruction, else by pairs.
+pub fn peak_of_bytes(facts: &Facts) -> Result<f64, String> {
+    let at_once = |acc, factor, _| vec![Stmt::Dot4 { kind: Dot4::U8S8, acc, a: factor, b: Operand::V(factor) }];
+    let binary = |op, to, a, b| Stmt::Binary { op, to, a, b: Operand::V(b) };
+    let by_pairs = |acc, factor, temp| {
+        let widened = binary(Binary::Pair16, temp, temp, factor);
+        vec![binary(Binary::PairSat, temp, factor, factor), widened, binary(Binary::IAdd, acc, acc, temp)]
+    };
+    Ok(8.0 * if facts.menu.dot4_u8s8 { rate(facts, &at_once)? } else { rate(facts, &by_pairs)? })
+}
+
+/// Billions of lanes per second that `one` does, which adds to a register by a factor and perhaps with a temporary.
+fn rate(facts: &Facts, one: &dyn Fn(V, V, V) -> Vec<Stmt>) -> Result<f64, String> {
     let (sums, times) = (if facts.vectors > 16 { 24 } else { 12 }, 100_000u32);
-    let factor = V(facts.vectors - 1);
-    let mut body: Vec<Stmt> = (0..sums).chain([facts.vectors - 1]).map(|v| Stmt::Set { to: V(v), bits: 0 }).collect();
-    let products = (0..sums).map(|v| Stmt::MulAdd { acc: V(v), a: factor, b: Operand::V(factor), negate: false }).collect();
+    let (factor, temps) = (V(facts.vectors - 1), [V(facts.vectors - 2), V(facts.vectors - 3), V(facts.vectors - 4)]);
+    let used = (0..sums).map(V).chain([factor]).chain(temps);
+    let mut body: Vec<Stmt> = used.map(|to| Stmt::Set { to, bits: 0 }).collect();
+    let products = (0..sums).flat_map(|v| one(V(v), factor, temps[v as usize % temps.len()])).collect();
     body.push(Stmt::Loop { times, body: products });
     body.extend((0..sums).map(|v| Stmt::Store { from: V(v), at: ir::kernel::tile::At { p: P(0), offset: 0 }, lanes: facts.lanes() as u8 }));
     let loaded = Loaded::tile("peak", &TileKernel { body }, 1, facts)?;
     let mut out = [0u8; 64];
     // SAFETY: the kernel stores one vector, of 64 bytes at most
     let (best, _) = unsafe { loaded.time(&[out.as_mut_ptr()], 15, 0.002) };
-    Ok(2.0 * f64::from(times) * f64::from(sums) * facts.lanes() as f64 / best / 1e9)
+    Ok(f64::from(times) * f64::from(sums) * facts.lanes() as f64 / best / 1e9)
 }
 
 /// Memory aligned to a page. It is full of ones (as f32), so that it is really there and no arithmetic on it meets the
@@ -154,6 +173,10 @@ impl Memory {
     }
     pub fn pointer(&mut self) -> *mut u8 {
         self.bytes[self.start..].as_mut_ptr()
+    }
+    pub fn i32(&self, i: usize) -> i32 {
+        let at = self.start + 4 * i;
+        i32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("four bytes"))
     }
     pub fn f32(&self, i: usize) -> f32 {
         let at = self.start + 4 * i;
