@@ -30,11 +30,15 @@ pub(super) enum Left {
     Lanes,
     /// One at a time, anew for each vector of B.
     Columns,
+    /// As the way has it: [`Way::is_its_own`].
+    Own,
 }
 
 /// `step` is what A moves for each step of K, in bytes.
 pub(super) fn left(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) -> Left {
-    if way.by_columns() {
+    if way.is_its_own() {
+        Left::Own
+    } else if way.by_columns() {
         Left::Columns
     } else if facts.menu.lane_operand && step == 4 {
         Left::Lanes
@@ -62,12 +66,12 @@ fn rate(facts: &Facts) -> f64 {
 /// or the latency, whichever is longest. A panel comes from L2, and whatever is loaded takes a slot: it counts a
 /// little even where it hides behind the products.
 fn step_cycles(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) -> f64 {
-    let products = (rows * vectors) as f64 * way.multiplications() / rate(facts);
+    let products = way.multiplications(rows, vectors) / rate(facts);
     let left_loads = rows as f64 / facts.lanes() as f64;
     let (loads, traffic) = match left(facts, way, step, rows, vectors) {
         Left::Memory | Left::Columns => ((rows * vectors + vectors) as f64, 0.25 * rows as f64),
         Left::Splat => ((rows + vectors) as f64, 0.25 * rows as f64),
-        Left::Lanes => (vectors as f64 + left_loads, left_loads),
+        Left::Lanes | Left::Own => (vectors as f64 + left_loads, left_loads),
     };
     let traffic = (vectors as f64 * facts.vector_bytes as f64 / 64.0 + traffic) * 0.2;
     products.max(loads / rate(facts)).max(4.0) + traffic
@@ -78,6 +82,7 @@ fn operands_needed(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usi
     way.temporaries()
         + match left(facts, way, step, rows, vectors) {
             Left::Columns => way.registers_by_column(),
+            Left::Own => way.registers_of_its_own(rows, vectors),
             // vectors of B come in pairs
             Left::Lanes => rows + 2,
             // where loops are not unrolled an engine orders a step by itself, all loads first, and a product that is
@@ -101,7 +106,7 @@ pub(super) fn choose(facts: &Facts, way: Way, y: &Level, x: &Level, n: usize, k:
     let mut best: Option<(f64, Shape)> = None;
     for vectors in (1..=all.min(8)).filter(|v| width.is_none_or(|w| w.is_multiple_of(v * facts.lanes()))) {
         for rows in 1..=32usize {
-            if rows * vectors + operands_needed(facts, way, step, rows, vectors) > facts.vectors as usize {
+            if way.sums(rows, vectors) + operands_needed(facts, way, step, rows, vectors) > facts.vectors as usize {
                 break;
             }
             // all of one line and several of them, or a part of one

@@ -178,7 +178,8 @@ fn way(product: &Product, facts: &Facts) -> Option<Way> {
         Right::Packed { matrices, .. } if product.factors != Factors::FLOATS => known(matrices),
         Right::Packed { .. } | Right::InPlace { .. } => Weights::UNKNOWN,
     };
-    Way::of(facts, product.factors, &weights)
+    let rows = product.y.count * product.x.count;
+    Way::of(facts, product.factors, &weights).map(|way| way.for_rows(facts, rows))
 }
 
 /// B is packed for the level `packing`, if it is.
@@ -210,7 +211,10 @@ fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts) ->
             }
         })
         .collect();
-    let (start, body) = start_from_bias(product.factors.sum(), &product.epilogue, &product.extras);
+    let (start, body) = match by.is_its_own() {
+        true => (None, product.epilogue.clone()),
+        false => start_from_bias(product.factors.sum(), &product.epilogue, &product.extras),
+    };
     Emit {
         product,
         facts,

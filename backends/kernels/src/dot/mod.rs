@@ -13,6 +13,8 @@ mod emit;
 mod epilogue;
 mod extras;
 mod grid;
+mod halves;
+mod matrices;
 mod panels;
 mod parts;
 mod sums;

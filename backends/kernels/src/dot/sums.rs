@@ -33,13 +33,22 @@ impl Emit<'_> {
         let last_lanes = valid - (vectors - 1) * self.lanes;
         let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes, panel_width: panel.width, way: panel.way };
         let mut pool = Pool::new(self.facts);
-        let sums = tile.start(&mut pool, w);
-        match left(self.facts, panel.way, self.product.run.a, tile.rows, vectors) {
-            Left::Columns => tile.sum_by_columns(&sums, &mut pool, w),
-            Left::Lanes => tile.sum_by_lanes(&sums, &mut pool, w),
-            Left::Splat if tile.rows == 1 => tile.sum_of_one_row(&sums[0], &mut pool, w),
-            Left::Splat | Left::Memory => tile.sum_by_splats(&sums, &mut pool, w),
-        }
+        let sums = match panel.way {
+            Way::Long { twice, .. } => tile.sums_of_long_products(twice, &mut pool, w),
+            Way::Widened { a, b } => tile.sums_of_widened([a, b], &mut pool, w),
+            Way::Matrices(kind) => tile.sums_of_matrices(kind, &mut pool, w),
+            Way::Float | Way::Dot4 { .. } | Way::Pairs { .. } | Way::Distances { .. } | Way::Halves => {
+                let sums = tile.start(&mut pool, w);
+                match left(self.facts, panel.way, self.product.run.a, tile.rows, vectors) {
+                    Left::Columns => tile.sum_by_columns(&sums, &mut pool, w),
+                    Left::Lanes => tile.sum_by_lanes(&sums, &mut pool, w),
+                    Left::Splat if tile.rows == 1 => tile.sum_of_one_row(&sums[0], &mut pool, w),
+                    Left::Splat | Left::Memory => tile.sum_by_splats(&sums, &mut pool, w),
+                    Left::Own => unreachable!("it was one of those above"),
+                }
+                sums
+            }
+        };
         tile.finish(sums, pool, w);
     }
 
@@ -54,6 +63,8 @@ impl Emit<'_> {
         let unroll = self.facts.unroll as usize;
         match left(self.facts, self.panels[0].way, self.product.run.a, 2, 2) {
             Left::Lanes => unroll.next_multiple_of(self.lanes) * if ahead { 2 } else { 1 },
+            Left::Own if self.facts.menu.lane_operand => unroll.next_multiple_of(self.lanes) * if ahead { 2 } else { 1 },
+            Left::Own => unroll,
             Left::Splat | Left::Memory | Left::Columns => unroll,
         }
     }
@@ -104,7 +115,7 @@ impl Tile<'_> {
         w.push(Stmt::Load { to, at: self.right_at(u, v), lanes: self.right_lanes(v) as u8 });
     }
 
-    fn right_at(&self, u: usize, v: usize) -> At {
+    pub fn right_at(&self, u: usize, v: usize) -> At {
         at(B, u as i64 * self.pitch() + (v * self.emit.lanes * 4) as i64)
     }
 
@@ -131,7 +142,7 @@ impl Tile<'_> {
         self.over_k(w, &|w, steps| {
             for (u, &step) in steps.iter().enumerate() {
                 w.push(Stmt::Splat { to: left, at: self.left_at(0, step) });
-                way.prepare(left, w);
+                way.prepare(left, None, w);
                 for (v, &acc) in sums.iter().enumerate() {
                     if in_memory(v) {
                         way.multiply(acc, Operand::V(left), Operand::Memory(self.right_at(u, v)), temp, w);
@@ -161,7 +172,7 @@ impl Tile<'_> {
                 for (r, row) in sums.iter().enumerate() {
                     if let Some(left) = left {
                         w.push(Stmt::Splat { to: left, at: self.left_at(r, step) });
-                        way.prepare(left, w);
+                        way.prepare(left, None, w);
                     }
                     let left = left.map_or(Operand::Splat(self.left_at(r, step)), Operand::V);
                     for (v, &acc) in row.iter().enumerate() {
@@ -181,8 +192,13 @@ impl Tile<'_> {
         let mut take = || pool.take().expect("the tile was chosen to fit");
         let left: Vec<V> = (0..self.rows).map(|_| take()).collect();
         let mut ring = vec![take(), take()];
+        // what flips A stays in a register if there is one; else it lies where B comes next
+        let flip = if way.flips() { pool.take() } else { None };
         while ring.len() < MOST_AHEAD && pool.len() >= 2 {
             ring.extend([pool.take(), pool.take()].into_iter().flatten());
+        }
+        if let Some(flip) = flip {
+            way.set_flip(flip, w);
         }
         self.over_k(w, &|w, steps| {
             let all = steps.len() * self.vectors;
@@ -195,9 +211,13 @@ impl Tile<'_> {
                 if v == 0 && !follows {
                     first = u;
                     let together = 1 + steps[u..].windows(2).take(lanes - 1).take_while(|pair| pair[1] == pair[0] + 4).count();
+                    let (free, set) = (ring[i % ring.len()], flip.is_none() && loaded == i);
+                    if set {
+                        way.set_flip(free, w);
+                    }
                     for (r, &to) in left.iter().enumerate() {
                         w.push(Stmt::Load { to, at: self.left_at(r, steps[u]), lanes: together as u8 });
-                        way.prepare(to, w);
+                        way.prepare(to, flip.or(set.then_some(free)), w);
                     }
                 }
                 if i % 2 == 0 {
@@ -212,7 +232,7 @@ impl Tile<'_> {
                 }
             }
         });
-        left.into_iter().chain(ring).chain(temp).for_each(|v| pool.give(v));
+        left.into_iter().chain(ring).chain(flip).chain(temp).for_each(|v| pool.give(v));
     }
 
     fn temporary(&self, pool: &mut Pool) -> Option<V> {

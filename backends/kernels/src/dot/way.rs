@@ -74,6 +74,18 @@ pub enum Way {
     },
     /// Pairs of products of 16 bits.
     Halves,
+    /// Products of 16 bits, whose pairs are added into lanes. `twice`: two products fit 16 bits. `flip`: A is u8.
+    Long {
+        flip: bool,
+        twice: bool,
+    },
+    /// Bytes widened to 16 bits, pairs of products of which are added into lanes: how those of A and of B are.
+    Widened {
+        a: Unary,
+        b: Unary,
+    },
+    /// Two rows by two columns, of two steps.
+    Matrices(Dot4),
 }
 
 impl Way {
@@ -86,13 +98,30 @@ impl Way {
             (Dtype::I16, Dtype::I16) if menu.pair16 => Way::Halves,
             (Dtype::U8 | Dtype::I8, Dtype::I8) if menu.dot4_u8s8 => Way::Dot4 { kind: Dot4::U8S8, flip: signed, swapped: false },
             (Dtype::U8 | Dtype::I8, Dtype::U8) if menu.dot4_u8s8 => Way::Dot4 { kind: Dot4::U8S8, flip: !signed, swapped: true },
+            (Dtype::U8, Dtype::I8) if menu.matrix8 => Way::Matrices(Dot4::U8S8),
+            (Dtype::I8, Dtype::I8) if menu.matrix8 => Way::Matrices(Dot4::S8S8),
             (Dtype::U8 | Dtype::I8, Dtype::I8) if menu.dot4_s8s8 => Way::Dot4 { kind: Dot4::S8S8, flip: !signed, swapped: false },
             (Dtype::U8 | Dtype::I8, Dtype::I8) if menu.pair_sat && menu.pair16 => match weights.together {
                 0 => Way::Distances { flip: !signed },
                 together => Way::Pairs { together, flip: signed },
             },
+            (Dtype::U8 | Dtype::I8, Dtype::I8) if menu.long8 => Way::Long { flip: !signed, twice: weights.above_least },
+            (Dtype::U8 | Dtype::I8, Dtype::U8 | Dtype::I8) if menu.pair16 && menu.widen8 => {
+                let long = |dtype: Dtype| if dtype == Dtype::I8 { Unary::LowI8 } else { Unary::LowU8 };
+                Way::Widened { a: long(factors.a), b: long(factors.b) }
+            }
             _ => return None,
         })
+    }
+
+    /// The same for so many rows: fewer than two are no matrix.
+    pub fn for_rows(self, facts: &Facts, rows: usize) -> Way {
+        match self {
+            Way::Matrices(kind) if rows < 2 && facts.menu.dot4_s8s8 => {
+                Way::Dot4 { kind: Dot4::S8S8, flip: kind == Dot4::U8S8, swapped: false }
+            }
+            other => other,
+        }
     }
 
     /// What a sum comes out too small by, for a column of weights.
@@ -100,11 +129,11 @@ impl Way {
         let sum = || column.iter().fold(0i32, |sum, &w| sum.wrapping_add(w));
         let negative = || column.iter().filter(|&&w| w < 0).fold(0i32, |sum, &w| sum.wrapping_sub(w));
         match self {
-            Way::Float | Way::Halves => 0,
+            Way::Float | Way::Halves | Way::Matrices(_) | Way::Widened { .. } => 0,
             // A as u8 is 128 too large, A as i8 128 too small
             Way::Dot4 { kind: Dot4::U8S8, flip: true, swapped: false } | Way::Pairs { flip: true, .. } => sum().wrapping_mul(-128),
-            Way::Dot4 { flip: true, .. } => sum().wrapping_mul(128),
-            Way::Dot4 { flip: false, .. } | Way::Pairs { flip: false, .. } => 0,
+            Way::Dot4 { flip: true, .. } | Way::Long { flip: true, .. } => sum().wrapping_mul(128),
+            Way::Dot4 { flip: false, .. } | Way::Pairs { flip: false, .. } | Way::Long { flip: false, .. } => 0,
             Way::Distances { flip: true } => sum().wrapping_mul(128).wrapping_add(negative()),
             Way::Distances { flip: false } => negative(),
         }
@@ -114,7 +143,7 @@ impl Way {
     pub fn by_columns(self) -> bool {
         match self {
             Way::Pairs { .. } | Way::Distances { .. } => true,
-            Way::Float | Way::Dot4 { .. } | Way::Halves => false,
+            Way::Float | Way::Dot4 { .. } | Way::Halves | Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => false,
         }
     }
 
@@ -123,6 +152,7 @@ impl Way {
         match self {
             Way::Pairs { together, .. } => together,
             Way::Float | Way::Dot4 { .. } | Way::Distances { .. } | Way::Halves => 1,
+            Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => 1,
         }
     }
 
@@ -133,7 +163,7 @@ impl Way {
             Way::Pairs { together, .. } => together + 3,
             // magnitudes, signs, A, ones
             Way::Distances { .. } => 4,
-            Way::Float | Way::Dot4 { .. } | Way::Halves => 0,
+            Way::Float | Way::Dot4 { .. } | Way::Halves | Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => 0,
         }
     }
 
@@ -142,12 +172,48 @@ impl Way {
         usize::from(self == Way::Halves)
     }
 
-    /// Instructions of the multiplier for a step.
-    pub fn multiplications(self) -> f64 {
+    /// Instructions of the multiplier for a step of a tile, and what else its units do.
+    pub fn multiplications(self, rows: usize, vectors: usize) -> f64 {
+        let (rows, vectors) = (rows as f64, vectors as f64);
         match self {
-            Way::Float | Way::Dot4 { .. } | Way::Halves => 1.0,
-            Way::Pairs { together, .. } => (together as f64 + 1.0) / together as f64,
-            Way::Distances { .. } => 2.0,
+            Way::Float | Way::Dot4 { .. } | Way::Halves => rows * vectors,
+            Way::Pairs { together, .. } => rows * vectors * (together as f64 + 1.0) / together as f64,
+            Way::Distances { .. } => rows * vectors * 2.0,
+            // an element of A is spread
+            Way::Long { .. } => rows * (1.0 + 3.0 * vectors),
+            // rows and columns are brought together
+            Way::Matrices(_) => rows * vectors / 2.0 + vectors + rows / 4.0,
+            Way::Widened { .. } => rows * (1.0 + 4.0 * vectors),
+        }
+    }
+
+    /// Whether neither loops over single products nor [`Way::by_columns`] are for it.
+    pub fn is_its_own(self) -> bool {
+        match self {
+            Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => true,
+            Way::Float | Way::Dot4 { .. } | Way::Pairs { .. } | Way::Distances { .. } | Way::Halves => false,
+        }
+    }
+
+    /// Registers beside the sums, where it is its own.
+    pub fn registers_of_its_own(self, rows: usize, vectors: usize) -> usize {
+        match self {
+            // A, two steps of B, two of A spread, products
+            Way::Long { .. } => rows + 2 * vectors + 2 + 2 * vectors,
+            // A, two steps of B and one more to change places, two rows of A
+            Way::Matrices(_) => rows + 2 * vectors + 1 + 1,
+            // B in halves, A, a product
+            Way::Widened { .. } => 2 * vectors + 2,
+            Way::Float | Way::Dot4 { .. } | Way::Pairs { .. } | Way::Distances { .. } | Way::Halves => 0,
+        }
+    }
+
+    /// Registers for the sums of a tile.
+    pub fn sums(self, rows: usize, vectors: usize) -> usize {
+        match self {
+            Way::Float | Way::Dot4 { .. } | Way::Pairs { .. } | Way::Distances { .. } | Way::Halves => rows * vectors,
+            Way::Long { .. } | Way::Widened { .. } => rows * 2 * vectors,
+            Way::Matrices(_) => rows.div_ceil(2) * 2 * vectors,
         }
     }
 
@@ -157,6 +223,7 @@ impl Way {
             Way::Float => true,
             Way::Dot4 { flip, swapped, .. } => swapped && !flip,
             Way::Pairs { .. } | Way::Distances { .. } | Way::Halves => false,
+            Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => false,
         }
     }
 
@@ -165,18 +232,30 @@ impl Way {
         match self {
             Way::Dot4 { swapped, .. } => !swapped,
             Way::Float | Way::Pairs { .. } | Way::Distances { .. } | Way::Halves => true,
+            Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => false,
         }
     }
 
-    /// A element, or a vector of them, as the statement reads it.
-    pub fn prepare(self, left: V, w: &mut Writer) {
-        let flip = match self {
-            Way::Dot4 { flip, .. } | Way::Pairs { flip, .. } => flip,
+    /// Whether bytes of A become those of the other sign.
+    pub fn flips(self) -> bool {
+        match self {
+            Way::Dot4 { flip, .. } | Way::Pairs { flip, .. } | Way::Long { flip, .. } => flip,
             // there the sign of the weight flips it
-            Way::Distances { .. } | Way::Float | Way::Halves => false,
-        };
-        if flip {
-            w.binary(Binary::Xor, left, left, Operand::Bits(FLIP));
+            Way::Distances { .. } | Way::Float | Way::Halves | Way::Widened { .. } | Way::Matrices(_) => false,
+        }
+    }
+
+    /// Where A flips: what does it, in a register.
+    pub fn set_flip(self, to: V, w: &mut Writer) {
+        if self.flips() {
+            w.push(Stmt::Set { to, bits: FLIP });
+        }
+    }
+
+    /// A element, or a vector of them, as the statement reads it. `flip` is a register that was set to do it, if there is one.
+    pub fn prepare(self, left: V, flip: Option<V>, w: &mut Writer) {
+        if self.flips() {
+            w.binary(Binary::Xor, left, left, flip.map_or(Operand::Bits(FLIP), Operand::V));
         }
     }
 
@@ -199,20 +278,28 @@ impl Way {
 }
 
 /// What is known of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weights {
     /// Of so many steps, 1, 2 or 4, the products of each pair of neighbours can be added in 16 bits, by any bytes of A. 0: of
     /// none.
     pub together: usize,
+    /// None is -128.
+    pub above_least: bool,
 }
 
 impl Weights {
-    pub const UNKNOWN: Weights = Weights { together: 0 };
+    pub const UNKNOWN: Weights = Weights { together: 0, above_least: false };
+
+    /// What is known of both.
+    pub fn and(self, other: Weights) -> Weights {
+        Weights { together: self.together.min(other.together), above_least: self.above_least && other.above_least }
+    }
 
     /// Of columns of bytes, whose steps are of four. `run` steps follow each other; then they start anew.
     pub fn of<'a>(columns: impl Iterator<Item = &'a [i32]> + Clone, run: usize) -> Weights {
         let fits = |together: usize| columns.clone().all(|column| column.chunks(4 * run).all(|run| pairs_fit(run, together)));
-        Weights { together: [4, 2, 1].into_iter().find(|&t| fits(t)).unwrap_or(0) }
+        let above_least = columns.clone().all(|column| column.iter().all(|&w| w > i8::MIN.into()));
+        Weights { together: [4, 2, 1].into_iter().find(|&t| fits(t)).unwrap_or(0), above_least }
     }
 }
 
@@ -265,7 +352,7 @@ impl Tile<'_> {
                                 for s in 0..steps.len() {
                                     let left = lefts[usize::from(s > 0)];
                                     row(w, left, r, s);
-                                    self.way.prepare(left, w);
+                                    self.way.prepare(left, None, w);
                                     w.binary(Binary::PairSat, left, left, Operand::V(right[s]));
                                     if s > 0 {
                                         w.binary(Binary::Add16, lefts[0], lefts[0], Operand::V(left));
@@ -274,7 +361,9 @@ impl Tile<'_> {
                                 self.widen(sums[v], lefts[0], ones, w);
                             }
                         }
-                        Way::Float | Way::Dot4 { .. } | Way::Halves => panic!("{:?} is not by columns", self.way),
+                        Way::Float | Way::Dot4 { .. } | Way::Halves | Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => {
+                            panic!("{:?} is not by columns", self.way)
+                        }
                     }
                 }
             }

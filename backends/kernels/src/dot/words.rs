@@ -55,7 +55,7 @@ pub(super) fn weights(matrices: &[Tensor], factors: Factors, run: usize) -> Weig
         return Weights::UNKNOWN;
     }
     let each = matrices.iter().map(|words| Weights::of(columns(words, factors).iter().map(Vec::as_slice), run));
-    each.min().unwrap_or(Weights::UNKNOWN)
+    each.reduce(Weights::and).unwrap_or(Weights::UNKNOWN)
 }
 
 /// Adds to the bias, or as one, what sums come out too small by.
