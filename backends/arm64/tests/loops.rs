@@ -1,11 +1,11 @@
 //! What an innermost loop costs: instructions per multiply-add, counted in the code itself.
 
 use arm64::encode::Code;
-use arm64::facts::ARMV8;
+use arm64::facts::{ARMV8, LEVELS};
 use arm64::loops;
 use ir::graph::op::Op;
 use ir::kernel::tile::{At, Operand, P, Stmt, V};
-use ir::kernel::{Kernel, KernelBody, TileKernel};
+use ir::kernel::{Facts, Kernel, KernelBody, TileKernel};
 use ir::scalar::Literal;
 use ir::{Body, Dtype, Graph, Tensor, Type};
 
@@ -60,48 +60,90 @@ fn a_dot_loop_has_few_instructions_beside_its_products() {
     }
 }
 
-/// The kernels of one operator with a constant second operand.
-fn lowered(op: Op, input: &[usize], weights: &[usize]) -> Vec<Kernel> {
+/// The kernels of one operator with a constant second operand: f32, or i8 where the first is of bytes. No weight is -128.
+fn lowered(op: Op, (left, input): (Dtype, &[usize]), weights: &[usize], facts: &Facts) -> Vec<Kernel> {
     let mut graph = Graph::new();
-    let x = graph.add(Op::Input { name: "x".into(), ty: Type::of(Dtype::F32, input) }, &[], &[]).expect("an input");
-    let values: Vec<f32> = (0..weights.iter().product::<usize>()).map(|i| (i % 17) as f32).collect();
-    let w = graph.constant(Tensor::f32s(weights, &values), &[]);
+    let x = graph.add(Op::Input { name: "x".into(), ty: Type::of(left, input) }, &[], &[]).expect("an input");
+    let count = weights.iter().product::<usize>();
+    let weights = match left {
+        Dtype::F32 => Tensor::f32s(weights, &(0..count).map(|i| (i % 17) as f32).collect::<Vec<_>>()),
+        _ => Tensor::dense(
+            Dtype::I8,
+            weights,
+            (0..count).map(|i| (i % 251) as u8 ^ 0x7F).map(|b| if b == 0x80 { 0 } else { b }).collect::<Vec<_>>(),
+        ),
+    };
+    let w = graph.constant(weights, &[]);
     let y = graph.add(op, &[x, w], &[]).expect("the shapes fit");
     graph.set_outputs(vec![("y".into(), y)]);
     let direct = kernels::Options { winograd: None, ..kernels::Options::default() };
-    kernels::lower_like(&graph, &ARMV8, &ARMV8, direct).expect("it lowers").kernels
+    kernels::lower_like(&graph, facts, facts, direct).expect("it lowers").kernels
 }
 
-/// The kernel that the planner made for most rows, with A in place.
-fn check(what: &str, kernels: &[Kernel]) {
-    let cost = |kernel: &Kernel| {
-        let KernelBody::Tile(tile) = &kernel.body else { return (0, 0) };
-        count(&arm64::compile(tile, kernel.args.len(), &ARMV8))
+/// What models multiply, with an operand of type `left`: a name and the kernels.
+fn generated(left: Dtype, facts: &Facts) -> Vec<(String, Vec<Kernel>)> {
+    let dot = |(m, n, k)| {
+        let op = Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() };
+        (format!("dot {m}x{n}x{k}"), lowered(op, (left, &[m, k]), &[k, n], facts))
     };
-    let (instructions, fmas) = kernels.iter().map(cost).max_by_key(|(_, fmas)| *fmas).expect("a kernel");
-    println!("{what}: {instructions} / {fmas} = {:.4}", instructions as f64 / fmas as f64);
-    assert!(fmas >= 64 && instructions * 100 <= fmas * 119, "{what}: {instructions} instructions for {fmas} multiply-adds");
-}
-
-#[test]
-fn generated_products_and_convolutions_keep_to_it() {
-    let dot = || Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() };
-    for (m, n, k) in [(256, 256, 256), (128, 768, 768), (3136, 64, 576), (49, 512, 4608), (64, 64, 64)] {
-        check(&format!("dot {m}x{n}x{k}"), &lowered(dot(), &[m, k], &[k, n]));
-    }
-    for (size, kernel, channels) in [(56, 3, 64), (14, 1, 256), (28, 3, 128)] {
+    let conv = |(size, kernel, channels)| {
         let pad = vec![kernel as i64 / 2; 2];
-        let conv = Op::Conv {
+        let op = Op::Conv {
             stride: vec![1; 2],
             dilation: vec![1; 2],
             inflate: vec![1; 2],
             low: pad.clone(),
             high: pad,
             group: 1,
-            fill: Literal::f32(0.0),
+            fill: Literal::number(left, 0.0),
             epilogue: Body::identity(),
         };
         let what = format!("convolution {kernel}x{kernel}, {channels} channels");
-        check(&what, &lowered(conv, &[1, size, size, channels], &[kernel, kernel, channels, channels]));
+        (what, lowered(op, (left, &[1, size, size, channels]), &[kernel, kernel, channels, channels], facts))
+    };
+    let dots = [(256, 256, 256), (128, 768, 768), (3136, 64, 576), (49, 512, 4608), (64, 64, 64)].map(dot);
+    dots.into_iter().chain([(56, 3, 64), (14, 1, 256), (28, 3, 128)].map(conv)).collect()
+}
+
+/// The hottest loop of the kernel that the planner made for most rows, with A in place.
+fn hottest(kernels: &[Kernel], facts: &Facts) -> Vec<u32> {
+    let turn = |kernel: &Kernel| match &kernel.body {
+        KernelBody::Tile(tile) => loops::hottest(&arm64::compile(tile, kernel.args.len(), facts)),
+        KernelBody::Scalar(_) => Vec::new(),
+    };
+    kernels.iter().map(turn).max_by_key(|turn| products(turn)).expect("a kernel")
+}
+
+fn products(turn: &[u32]) -> u32 {
+    turn.iter().map(|word| loops::products(*word)).sum()
+}
+
+#[test]
+fn generated_products_and_convolutions_keep_to_it() {
+    for (what, kernels) in generated(Dtype::F32, &ARMV8) {
+        let turn = hottest(&kernels, &ARMV8);
+        let (instructions, fmas) = (turn.len(), products(&turn) as usize / 4);
+        println!("{what}: {instructions} / {fmas} = {:.4}", instructions as f64 / fmas as f64);
+        assert!(fmas >= 64 && instructions * 100 <= fmas * 119, "{what}: {instructions} instructions for {fmas} multiply-adds");
+    }
+}
+
+/// Products of an instruction, all those of the loop counted: f32 has 3.4.
+#[test]
+fn bytes_take_fewer_instructions_the_better_the_level() {
+    for (level, left, least) in [
+        (&LEVELS[0], Dtype::I8, 4.0),
+        (&LEVELS[0], Dtype::U8, 3.9),
+        (&LEVELS[1], Dtype::I8, 13.4),
+        (&LEVELS[1], Dtype::U8, 12.8),
+        (&LEVELS[2], Dtype::I8, 15.4),
+        (&LEVELS[2], Dtype::U8, 15.4),
+    ] {
+        for (what, kernels) in generated(left, level.facts) {
+            let turn = hottest(&kernels, level.facts);
+            let rate = f64::from(products(&turn)) / turn.len() as f64;
+            println!("{what}, {left:?} on {}: {rate:.2}", level.facts.name);
+            assert!(rate >= least, "{what}, {left:?} on {}: {rate:.2} products of an instruction", level.facts.name);
+        }
     }
 }
