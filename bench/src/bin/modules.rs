@@ -1,4 +1,4 @@
-//! `cargo run -p maquette-bench --bin modules -- FOLDER [MxNxK | MODEL.onnx …]`: WebAssembly modules of matrix products and of
+//! `cargo run -p maquette-bench --bin modules -- FOLDER [MxNxK | MxNxKu8 | MODEL.onnx …]`: WebAssembly modules of matrix products, of f32 or of u8 by i8, and of
 //! models, for the scripts in `bench/web/`, and what their parts take. Writes `NAME.LEVEL.wasm`, `NAME.bin`, and `modules.json`.
 
 use std::path::Path;
@@ -44,14 +44,20 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
 }
 
 fn product(text: &str) -> Result<Graph, String> {
+    let (text, bytes) = text.strip_suffix("u8").map_or((text, false), |sizes| (sizes, true));
     let sizes: Vec<usize> =
         text.split('x').map(|part| part.parse().map_err(|_| format!("`{text}` is not MxNxK"))).collect::<Result<_, _>>()?;
     let [m, n, k] = sizes[..] else { return Err(format!("`{text}` is not MxNxK")) };
     let mut graph = Graph::new();
     let fault = |f: ir::Fault| f.to_string();
-    let a = graph.add(Op::Input { name: "a".into(), ty: Type::of(Dtype::F32, &[m, k]) }, &[], &[]).map_err(fault)?;
-    let weights: Vec<f32> = (0..k * n).map(|i| ((i * 7919 % 1001) as f32 - 500.0) / 500.0).collect();
-    let b = graph.constant(Tensor::f32s(&[k, n], &weights), &[]);
+    let left = if bytes { Dtype::U8 } else { Dtype::F32 };
+    let a = graph.add(Op::Input { name: "a".into(), ty: Type::of(left, &[m, k]) }, &[], &[]).map_err(fault)?;
+    let number = |i: usize| (i * 7919 % 1001) as f32 / 500.0 - 1.0;
+    let weights = match bytes {
+        true => Tensor::dense(Dtype::I8, &[k, n], (0..k * n).map(|i| (number(i) * 127.0) as i8 as u8).collect::<Vec<u8>>()),
+        false => Tensor::f32s(&[k, n], &(0..k * n).map(number).collect::<Vec<f32>>()),
+    };
+    let b = graph.constant(weights, &[]);
     let c = graph.add(Op::Dot { trans_a: false, trans_b: false, epilogue: Body::identity() }, &[a, b], &[]).map_err(fault)?;
     graph.set_outputs(vec![("c".into(), c)]);
     Ok(graph)
