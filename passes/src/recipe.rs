@@ -3,7 +3,7 @@
 
 use crate::clean;
 use crate::rule::Rule;
-use crate::rules::{batch_norm, fold, fuse, identity, recompose, reshape, tidy, transpose};
+use crate::rules::{attention, batch_norm, fold, fuse, identity, recompose, reshape, tidy, transpose};
 use crate::run::{Pass, Work};
 
 /// How much is done.
@@ -44,10 +44,11 @@ impl Recipe {
 }
 
 const O0: &[&Pass] = &[&DEAD, &FOLD, &ORDER];
-const O2: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &CONSTANTS, &TIDY, &DEAD, &ORDER];
+const O2: &[&Pass] =
+    &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ATTENTION, &CONSTANTS, &TIDY, &DEAD, &ORDER];
 
 /// Every pass, each once.
-pub const ALL: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &TIDY, &ORDER];
+pub const ALL: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ATTENTION, &TIDY, &ORDER];
 
 pub static DEAD: Pass = Pass { name: "dead", about: "nodes that no output needs go", required: false, run: Work::Whole(clean::dead) };
 
@@ -169,6 +170,23 @@ pub static FUSE: Pass = Pass {
         &fuse::MAP_INTO_PROLOGUE,
         &fuse::MAP_OVER_CONCAT,
         &reshape::SINK_RESHAPE,
+    ]),
+};
+
+pub static ATTENTION: Pass = Pass {
+    name: "attention",
+    about: "a product, a softmax and a product are an attention, with what scales, caps and masks its scores",
+    required: false,
+    run: Work::Rules(&[
+        &identity::DROP_NO_OP,
+        &identity::MERGE_MOVES,
+        &identity::SHARE_EQUAL,
+        &attention::RECOMPOSE_ATTENTION,
+        &attention::SCALE_INTO_ATTENTION,
+        &attention::CAUSAL_ATTENTION,
+        &fuse::MAP_INTO_PRODUCER,
+        &fuse::MAP_INTO_MAP,
+        &tidy::SIMPLIFY_BODY,
     ]),
 };
 

@@ -199,9 +199,10 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
             Some(p.slice(&start, step))
         }
         (Op::Expand { .. }, Where::Place(p)) => Some(p.expand(&first.shape, &shape)),
+        (Op::Transpose { perm }, Where::Place(p)) if places.strided(id) => Some(p.permute(perm)),
         _ => None,
     };
-    if matches!(op, Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. })
+    if matches!(op, Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Transpose { .. })
         && let Some(view) = view.clone()
     {
         if places.routed_elsewhere(id, &view, builder) {

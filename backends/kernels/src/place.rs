@@ -117,12 +117,24 @@ impl Place {
         Some(Place { strides, ..self.clone() })
     }
 
+    /// The same elements with their axes in another order.
+    pub fn permute(&self, perm: &[usize]) -> Place {
+        Place { strides: perm.iter().map(|&p| self.strides[p]).collect(), ..self.clone() }
+    }
+
     /// Repeated to `shape` by numpy's rules: stride 0 along what repeats.
     pub fn expand(&self, from: &[usize], shape: &[usize]) -> Place {
         let lead = shape.len() - from.len();
         let strides = (0..shape.len()).map(|i| if i < lead || (from[i - lead] == 1 && shape[i] != 1) { 0 } else { self.strides[i - lead] });
         Place { strides: strides.collect(), ..self.clone() }
     }
+}
+
+/// Strides of what lies under a transpose.
+fn unpermuted(strides: &[i64], perm: &[usize]) -> Vec<i64> {
+    let mut out = strides.to_vec();
+    perm.iter().zip(strides).for_each(|(&p, &s)| out[p] = s);
+    out
 }
 
 /// What is wanted around the spatial axes: so many elements before and behind, for each axis, and the bits of each.
@@ -204,6 +216,13 @@ impl<'g> Places<'g> {
                 }
             }
             Op::Reshape { .. } => self.route(operands[0], id, 0),
+            // rows of heads lie apart as well as side by side
+            Op::Transpose { perm } => {
+                let rows = perm.last() == Some(&(perm.len() - 1));
+                if rows && matches!(self.graph.op(operands[0]), Op::Attention { .. }) && self.graph.use_count(operands[0]) == 1 {
+                    self.route(operands[0], id, 0);
+                }
+            }
             Op::Map { .. } => {
                 let ty = self.graph.ty(id);
                 let fits = |&slot: &usize| {
@@ -283,6 +302,16 @@ impl<'g> Places<'g> {
         self.places.contains_key(&id) || self.dest.contains_key(&id) || self.graph.is_output(id) || margin
     }
 
+    /// Whether everyone who reads `id` takes it at any strides.
+    pub fn strided(&self, id: NodeId) -> bool {
+        let takes = |&(user, slot): &(NodeId, usize)| match self.graph.op(user) {
+            Op::Attention { .. } => slot < 3,
+            Op::Reshape { .. } => self.strided(user),
+            _ => false,
+        };
+        self.graph.uses(id).iter().all(takes)
+    }
+
     pub fn known(&self, id: NodeId) -> Option<&Place> {
         self.places.get(&id)
     }
@@ -329,6 +358,7 @@ impl<'g> Places<'g> {
                         false => whole.reshape(&shape_of(self.graph, user), &shape),
                     }
                 }
+                Op::Transpose { perm } => Some(Place { strides: unpermuted(&whole.strides, perm), ..whole }),
                 _ => Some(whole),
             };
         }

@@ -1,7 +1,7 @@
 //! Moves of pointers that cancel or lead nowhere: those that follow each other become one, and those of a pointer that
 //! is not used any more go. Generators leave pointers where the next one expects them, and need not know what that is.
 
-use ir::kernel::tile::{Operand, P, Stmt, TileKernel};
+use ir::kernel::tile::{At, Operand, P, Stmt, TileKernel};
 use ir::kernel::{Kernel, KernelBody};
 use std::collections::BTreeSet;
 
@@ -94,6 +94,41 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
             Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {}
         }
     }
+}
+
+/// `body` with other pointers: `to` says which.
+pub fn renamed(body: &[Stmt], to: &dyn Fn(P) -> P) -> Vec<Stmt> {
+    let address = |at: &mut At| at.p = to(at.p);
+    let change = |stmt: &Stmt| {
+        let mut stmt = stmt.clone();
+        match &mut stmt {
+            Stmt::Loop { body, .. } => *body = renamed(body, to),
+            Stmt::Point { to: p, from, .. } => (*p, *from) = (to(*p), to(*from)),
+            Stmt::Advance { p, .. } => *p = to(*p),
+            Stmt::Load { at, .. }
+            | Stmt::Store { at, .. }
+            | Stmt::Splat { at, .. }
+            | Stmt::Gather { at, .. }
+            | Stmt::Scatter { at, .. }
+            | Stmt::LoadNarrow { at, .. }
+            | Stmt::SplatNarrow { at, .. }
+            | Stmt::StoreNarrow { at, .. }
+            | Stmt::Prefetch { at } => address(at),
+            Stmt::MulAdd { b: operand, .. }
+            | Stmt::Horner { c: operand, .. }
+            | Stmt::Dot4 { b: operand, .. }
+            | Stmt::Binary { b: operand, .. }
+            | Stmt::Select { y: operand, .. } => {
+                if let Operand::Memory(at) | Operand::Splat(at) = operand {
+                    address(at);
+                }
+            }
+            Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
+            Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {}
+        }
+        stmt
+    };
+    body.iter().map(change).collect()
 }
 
 #[cfg(test)]

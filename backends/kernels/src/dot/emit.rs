@@ -10,7 +10,7 @@ use crate::build::{BufferId, Builder, Home, Pointer};
 use crate::tile::{Writer, arg, near};
 use ir::Tensor;
 use ir::kernel::facts::Facts;
-use ir::kernel::tile::P;
+use ir::kernel::tile::{P, Stmt};
 use ir::kernel::{Access, Arg};
 use ir::scalar::Body;
 
@@ -127,6 +127,29 @@ impl Inner {
         batch.iter_mut().for_each(|level| level.b = self.matrix_bytes);
         emit.batches(&batch, 0, w, &|w: &mut Writer| emit.grid(false, w));
     }
+}
+
+/// A product as a part of a larger kernel.
+pub struct Inside {
+    /// Pointers: A, B, C, extras in memory in order, then scratch for raw sums. All end where they began.
+    pub body: Vec<Stmt>,
+    /// Bytes of scratch, none where sums stay in registers.
+    pub scratch: i64,
+}
+
+/// The statements of a product whose second factor is in place, whose operands per column are in memory, and which has
+/// no batch. `None` for an epilogue wider than all registers, or rows farther apart than an address reaches.
+pub fn inside(mut product: Product, facts: &Facts) -> Option<Inside> {
+    simplify(&mut product);
+    let mut emit = plan(&product, Way::Float, facts, facts);
+    if !emit.columns.is_empty() || !emit.reaches() {
+        return None;
+    }
+    emit.behind = emit.choose_behind()?;
+    let mut w = Writer::new();
+    emit.grid(emit.panels_outside(), &mut w);
+    let scratch = if emit.behind == Behind::Registers { 0 } else { emit.scratch_bytes() };
+    Some(Inside { body: w.out, scratch })
 }
 
 /// Fewer, longer loops.

@@ -26,7 +26,7 @@ use crate::build::Home;
 use crate::copy;
 use crate::place::{Place, dense_strides};
 use crate::{Job, Source, Where};
-pub use emit::{Inner, emit};
+pub use emit::{Inner, Inside, emit, inside};
 pub use epilogue::is_long;
 pub use extras::{Extra, extra_steps, extras, extras_of, start_from_bias};
 use ir::Dtype;
