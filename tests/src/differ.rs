@@ -2,12 +2,13 @@
 //! level, the interpreter of programs at every CPU level of every family, and machines. All must agree, machines with the
 //! interpreter of programs to the last bit. What fails is made small.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use cases::draw::{self, Dice, Doubt};
 use ir::graph::{text, verify};
 use ir::kernel::Facts;
-use ir::{Graph, Tensor, program};
+use ir::{Graph, NodeId, Op, Tensor, program};
 use maquette::machine::{self, Machine};
 use passes::{Options, Recipe};
 
@@ -28,6 +29,25 @@ pub fn drawn(seed: u64) -> (Graph, Vec<Tensor>) {
 
 pub fn inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
     draw::inputs(graph, seed, seed.is_multiple_of(3))
+}
+
+/// Two graphs with nothing in common make one with both.
+pub fn beside(a: &Graph, b: &Graph) -> Graph {
+    let mut out = a.clone();
+    let mut ids = BTreeMap::new();
+    let rest = b.order().into_iter().filter(|id| !b.inputs().contains(id));
+    for id in b.inputs().iter().copied().chain(rest) {
+        let mut op = b.op(id).clone();
+        if let Op::Input { name, .. } = &mut op {
+            *name = format!("{name}_{}", out.len());
+        }
+        let operands: Vec<NodeId> = b.operands(id).iter().map(|o| ids[o]).collect();
+        ids.insert(id, out.add(op, &operands, &b.node(id).names).expect("what fitted fits"));
+    }
+    let mut outputs = out.outputs().to_vec();
+    outputs.extend(b.outputs().iter().map(|(name, id)| (format!("{name}_{}", ids[id].index()), ids[id])));
+    out.set_outputs(outputs);
+    out
 }
 
 /// What is wrong with what the interpreters say of a graph, if anything. `levels` may be none.

@@ -18,6 +18,11 @@ use crate::house;
 pub struct Case {
     pub name: String,
     pub tier: u64,
+    /// ONNX operators in it, and whether it is there for the first of them alone.
+    pub operators: Vec<String>,
+    pub single: bool,
+    /// Element types in it, by our names.
+    pub dtypes: Vec<&'static str>,
     model: PathBuf,
     /// Inputs that arrive as constants.
     bound: Vec<String>,
@@ -66,7 +71,17 @@ fn case(folder: &Path, json: &Json) -> Case {
         let there = list(&test[side]).into_iter().filter(|v| v["kind"] != "none");
         there.map(|v| value(folder, &v)).collect()
     };
+    let mut operators = vec![text(&json["op"])];
+    let single = json["expanded"] != true && !operators[0].starts_with("kind:");
+    operators.extend(json["ops"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+    operators.retain(|name| !name.starts_with("kind:") && (single || *name != text(&json["op"]) || !json["ops"][name].is_null()));
+    let mut seen = std::collections::BTreeSet::new();
+    operators.retain(|name| seen.insert(name.clone()));
+    let names = json["dtypes"].as_array().into_iter().flatten().filter_map(Json::as_str);
     Case {
+        operators,
+        single,
+        dtypes: names.filter_map(dtype).map(Dtype::name).collect(),
         name: text(&json["name"]),
         tier: json["tier"].as_u64().expect("a tier"),
         model: folder.join(text(&json["model"])),
@@ -185,6 +200,11 @@ impl Case {
 
 /// All cases through a stage, on every core. By name.
 pub fn run(cases: &[Case], options: &Options, stage: &Stage) -> BTreeMap<String, (u64, Verdict)> {
+    run_some(&cases.iter().collect::<Vec<_>>(), options, stage)
+}
+
+/// The same with some of the cases.
+pub fn run_some(cases: &[&Case], options: &Options, stage: &Stage) -> BTreeMap<String, (u64, Verdict)> {
     let verdicts = house::each(cases, |case| case.judge(options, stage));
     cases.iter().zip(verdicts).map(|(case, verdict)| (case.name.clone(), (case.tier, verdict))).collect()
 }

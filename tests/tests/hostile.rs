@@ -8,6 +8,7 @@ use std::process::Command;
 use ir::Tensor;
 use maquette::files::Scratch;
 use maquette::npz::{self, Arrays};
+use maquette::target::Emit;
 use serde_json::Value as Json;
 use tests::house::{self, must};
 
@@ -156,4 +157,59 @@ fn names_stand_alone_where_they_are_short() {
     assert!(names("input \"w\": wrong", "w") && names("of w.", "w") && names("(w)", "w"));
     assert!(!names("we follow w.bin", "w") && !names("a/w", "w") && !names("w-x", "w"));
     assert!(names("bad_node1", "bad_node"));
+}
+
+/// Names that break texts which take them as they are.
+fn evil_names() -> Vec<String> {
+    let mut names: Vec<String> = [
+        "int",
+        "a\nb",
+        "*/ evil(); /*",
+        "\u{202e}abc\u{2066}",
+        "\"",
+        "\\",
+        "//",
+        "%0",
+        "}",
+        "\0",
+        "\u{1b}[31m",
+        "é",
+        "🦀",
+        "a b",
+        "// ----",
+    ]
+    .iter()
+    .map(|n| n.to_string())
+    .collect();
+    names.push("n".repeat(64 << 10));
+    names
+}
+
+#[test]
+fn dumps_survive_any_name() {
+    let Some((_, levels)) = house::here("names in dumps") else { return };
+    let mut graph = ir::Graph::new();
+    let mut outputs = Vec::new();
+    for (i, name) in evil_names().into_iter().enumerate() {
+        let ty = ir::Type::of(ir::Dtype::F32, &[4 + i]);
+        let input = graph.add(ir::Op::Input { name: name.clone(), ty }, &[], &[name.as_str().into()]).expect("an input fits");
+        let body = ir::scalar::body("{ exp(a) }").expect("it is right");
+        let made = graph.add(ir::Op::Map { body }, &[input], &[name.as_str().into()]).expect("it fits");
+        outputs.push((name, made));
+    }
+    graph.set_outputs(outputs);
+    let printed = ir::graph::text::print(&graph);
+    let back = ir::graph::text::parse(&printed, &|_| None).expect("what is printed reads back");
+    assert_eq!(ir::graph::text::print(&back), printed);
+    let names = |graph: &ir::Graph| graph.outputs().iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&back), evil_names());
+    let folder = house::scratch();
+    let options = house::options(levels, "names");
+    let emits = [Emit::Gir, Emit::Kir, Emit::Asm, Emit::Header, Emit::Json];
+    let (_, written) = house::compile(graph, &options, &emits, &folder.path).expect("it compiles");
+    for file in written {
+        let bytes = fs::read(&file.path).expect("it was written");
+        let odd = bytes.iter().position(|b| *b != b'\n' && !(b' '..=b'~').contains(b));
+        assert_eq!(odd.map(|at| bytes[at]), None, "{}", file.path.display());
+    }
 }

@@ -1,10 +1,11 @@
 //! Graphs drawn at random, and those that once failed, through everyone who can say what they compute. A few seconds of
 //! what `cargo run --release -p maquette-tests --bin sweep` does for minutes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ir::Graph;
 use ir::graph::text;
+use tests::differ::beside;
 use tests::{differ, house};
 
 /// Graphs of the run, and those of them that machines get.
@@ -25,25 +26,6 @@ fn the_interpreters_agree() {
     let levels = differ::levels();
     let seeds: Vec<u64> = (0..GRAPHS).collect();
     check(&seeds, &|graph, inputs| differ::interpreters(graph, inputs, &levels));
-}
-
-/// Two graphs with nothing in common make one with both.
-fn beside(a: &Graph, b: &Graph) -> Graph {
-    let mut out = a.clone();
-    let mut ids = BTreeMap::new();
-    let rest = b.order().into_iter().filter(|id| !b.inputs().contains(id));
-    for id in b.inputs().iter().copied().chain(rest) {
-        let mut op = b.op(id).clone();
-        if let ir::Op::Input { name, .. } = &mut op {
-            *name = format!("{name}_{}", out.len());
-        }
-        let operands: Vec<ir::NodeId> = b.operands(id).iter().map(|o| ids[o]).collect();
-        ids.insert(id, out.add(op, &operands, &b.node(id).names).expect("what fitted fits"));
-    }
-    let mut outputs = out.outputs().to_vec();
-    outputs.extend(b.outputs().iter().map(|(name, id)| (format!("{name}_{}", ids[id].index()), ids[id])));
-    out.set_outputs(outputs);
-    out
 }
 
 #[test]
