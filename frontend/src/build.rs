@@ -45,9 +45,12 @@ impl Value {
                 .help("fix the named dimensions with --dim NAME=SIZE")
         })
     }
-    /// The size of one axis. Fault: a symbolic one.
+    /// The size of one axis. Fault: a symbolic one, or none such.
     pub fn size(&self, axis: usize) -> Result<usize, Fault> {
-        let fixed = self.ty.shape[axis].fixed().and_then(|n| usize::try_from(n).ok());
+        let Some(dim) = self.ty.shape.get(axis) else {
+            return Err(Fault::invalid(format!("it needs an axis {axis} here, and got {}", self.ty)));
+        };
+        let fixed = dim.fixed().and_then(|n| usize::try_from(n).ok());
         fixed.ok_or_else(|| {
             Fault::unsupported(format!("axis {axis} of {} must have a fixed size here", self.ty))
                 .help("fix the named dimensions with --dim NAME=SIZE")
@@ -66,11 +69,13 @@ pub struct Build<'o> {
     pub(crate) folded_elements: usize,
     /// Nodes that may fail at run time: those that read or write at indices that are data.
     pub fallible: usize,
+    /// Bytes of the tensors that were written out here.
+    pub(crate) written: u64,
 }
 
 impl<'o> Build<'o> {
     pub fn new(limits: &'o Limits) -> Build<'o> {
-        Build { graph: Graph::new(), limits, names: Vec::new(), folded: BTreeMap::new(), folded_elements: 0, fallible: 0 }
+        Build { graph: Graph::new(), limits, names: Vec::new(), folded: BTreeMap::new(), folded_elements: 0, fallible: 0, written: 0 }
     }
 
     /// Adds a node. Fault: operands that do not fit, a result above the limits, or an operand that is only
@@ -140,6 +145,19 @@ impl<'o> Build<'o> {
         Ok(())
     }
 
+    /// Counts a tensor of so many elements that is about to be written out, before it is. Fault: all of them together take
+    /// more than the limit.
+    pub fn room(&mut self, elements: impl TryInto<u64>, dtype: Dtype) -> Result<(), Fault> {
+        let bytes = elements.try_into().unwrap_or(u64::MAX).saturating_mul(dtype.bytes() as u64);
+        self.written = self.written.saturating_add(bytes);
+        match self.written <= self.limits.dense {
+            true => Ok(()),
+            false => {
+                Err(Fault::limit(format!("its tables would be larger than {} bytes, those of other nodes among them", self.limits.dense)))
+            }
+        }
+    }
+
     /// A constant.
     pub fn constant(&mut self, tensor: Tensor) -> Value {
         let ty = tensor.ty();
@@ -190,6 +208,7 @@ impl<'o> Build<'o> {
         if let Some(n) = count.fixed()
             && n <= self.limits.dense as i64 / 8
         {
+            self.room(n, Dtype::I64)?;
             let list = self.ints(&(0..n).collect::<Vec<_>>());
             return self.reshape(&list, shape);
         }
@@ -205,7 +224,7 @@ impl<'o> Build<'o> {
 
     /// A map whose body is a text of ours; `:T` in it stands for `dtype`.
     pub fn pointwise(&mut self, text: &str, dtype: Dtype, operands: &[&Value]) -> Result<Value, Fault> {
-        self.map(body(text, dtype), operands)
+        self.map(body(text, dtype)?, operands)
     }
 
     /// One operation over broadcast operands.
@@ -339,10 +358,11 @@ impl<'o> Build<'o> {
     }
 }
 
-/// A body from a text of ours; `:T` in it stands for `dtype`.
-pub fn body(text: &str, dtype: Dtype) -> Body {
+/// A body from a text of ours; `:T` in it stands for `dtype`. Fault: it has numbers that the type has not, such as a half
+/// of an integer.
+pub fn body(text: &str, dtype: Dtype) -> Result<Body, Fault> {
     let typed = text.replace(":T", &format!(":{}", dtype.name()));
-    scalar::text::body(&typed).unwrap_or_else(|error| panic!("our own scalar body {typed:?} does not parse: {error}"))
+    scalar::text::body(&typed).map_err(|_| Fault::invalid(format!("it is not for elements of {}", dtype.name())))
 }
 
 /// A number as it stands in a body, so that it reads back exactly.

@@ -245,7 +245,9 @@ impl<'m, 'o> Importer<'m, 'o> {
             self.build.names = vec![name.into()];
             let read = match tensor {
                 Ok(tensor) => tensors::read(tensor, self.source, self.build.limits),
-                Err(sparse) => tensors::read_sparse(sparse, self.source, self.build.limits),
+                Err(sparse) => {
+                    tensors::room(sparse, &mut self.build).and_then(|()| tensors::read_sparse(sparse, self.source, self.build.limits))
+                }
             };
             let slot = match read {
                 Ok(tensor) => Slot::Value(self.build.constant(tensor)),
@@ -328,6 +330,8 @@ impl<'m, 'o> Importer<'m, 'o> {
             Some(name) if !name.is_empty() => name,
             _ => node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str),
         };
+        // inside of functions and loops a node is made many times over
+        let own = if self.depth > 0 { clipped(own) } else { own };
         let name: Arc<str> = format!("{}{own}", scope.path).into();
         let outer = std::mem::replace(&mut self.build.names, vec![name]);
         let made = self.made(node, scope);
@@ -474,7 +478,7 @@ impl<'m, 'o> Importer<'m, 'o> {
         self.descend()?;
         let own = self.opsets(&function.opset_import);
         let opsets = if own.is_empty() { scope.opsets } else { &own };
-        let path = format!("{}/", self.build.names.first().map_or("", |n| n));
+        let path = format!("{}/", clipped(self.build.names.first().map_or("", |n| n)));
         let mut inner = Scope { slots: HashMap::new(), parent: None, bound: Some(&bound), opsets, path };
         // An operand that the call leaves out is known inside, as nothing.
         let mut absent = Vec::new();
@@ -549,6 +553,14 @@ impl<'m, 'o> Importer<'m, 'o> {
         Ok(())
     }
 
+    /// Whether so many turns are left in the budget. Fault: they are not.
+    pub fn turns(&mut self, count: usize) -> Result<(), Fault> {
+        match count <= self.build.limits.nodes.saturating_sub(self.nodes) {
+            true => Ok(()),
+            false => Err(Fault::limit(format!("{count} turns would be unrolled; a model has at most {} nodes", self.build.limits.nodes))),
+        }
+    }
+
     fn descend(&mut self) -> Result<(), Fault> {
         if self.depth >= self.build.limits.depth {
             let text = format!("functions and subgraphs are nested more than {} deep", self.build.limits.depth);
@@ -585,6 +597,12 @@ fn read_by(mut fault: Fault, name: &str, nodes: &[proto::Node]) -> Fault {
         fault.what = format!("{}; it is read by {:?}", fault.what, label(node, index));
     }
     fault
+}
+
+/// The beginning of a name, of names that would be repeated for every node that is inlined.
+fn clipped(name: &str) -> &str {
+    const LONGEST: usize = 200;
+    &name[..name.floor_char_boundary(LONGEST)]
 }
 
 /// The default domain has two spellings.

@@ -56,7 +56,7 @@ pub fn initializers(graph: &proto::Graph) -> BTreeSet<&str> {
 
 pub fn declared(info: &proto::ValueInfo) -> Declared {
     let name = info.name.clone().unwrap_or_default();
-    let Some(type_value::Value::Tensor(tensor)) = info.ty.as_ref().and_then(|t| t.value.as_ref()) else {
+    let Some(type_value::Value::Tensor(tensor)) = kind(info) else {
         return Declared { name, dtype: None, dims: None };
     };
     let dtype = Dtype::from_onnx(tensor.elem_type.unwrap_or(0));
@@ -71,10 +71,19 @@ pub fn declared(info: &proto::ValueInfo) -> Declared {
     Declared { name, dtype, dims }
 }
 
+/// What is declared; an optional tensor is one that is given.
+fn kind(info: &proto::ValueInfo) -> Option<&type_value::Value> {
+    use type_value::Value;
+    let own = info.ty.as_ref()?.value.as_ref()?;
+    let Value::Optional(optional) = own else { return Some(own) };
+    let inside = optional.elem_type.as_ref().and_then(|t| t.value.as_ref());
+    Some(inside.filter(|inside| matches!(inside, Value::Tensor(_))).unwrap_or(own))
+}
+
 /// The type of a declared tensor. Fault: no type, or one that is no tensor.
 pub fn dtype(info: &proto::ValueInfo) -> Result<Dtype, Fault> {
     use type_value::Value;
-    let kind = match info.ty.as_ref().and_then(|t| t.value.as_ref()) {
+    let kind = match kind(info) {
         Some(Value::Tensor(tensor)) => return tensors::dtype(tensor.elem_type.unwrap_or(0)),
         None => return Err(Fault::invalid("it is declared without a type")),
         Some(Value::Sequence(_)) => "sequence",

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ir::{Dtype, Fault, Tensor};
 
 use crate::Limits;
+use crate::build::Build;
 use crate::proto::{self, data_type};
 use crate::source::{Source, location_is_safe};
 
@@ -214,6 +215,14 @@ fn external(tensor: &proto::Tensor, wanted: usize, source: &dyn Source) -> Resul
         return Err(Fault::file(format!("{location:?} gave {} bytes; the tensor needs {wanted}", bytes.len())));
     }
     Ok(bytes)
+}
+
+/// Counts what a sparse tensor takes when dense. Fault: see [`Build::room`].
+pub fn room(sparse: &proto::SparseTensor, build: &mut Build) -> Result<(), Fault> {
+    // an empty axis among huge ones makes it nothing; what cannot be counted is refused where it is read
+    let elements = sparse.dims.iter().try_fold(1u64, |all, &n| all.checked_mul(u64::try_from(n).ok()?)).unwrap_or(0);
+    let values = sparse.values.as_ref().and_then(|v| v.data_type).unwrap_or(0);
+    build.room(elements, dtype(values)?)
 }
 
 /// A sparse tensor, made dense. Fault: indices that are out of range, out of order, or of another count.

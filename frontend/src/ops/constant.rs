@@ -13,6 +13,7 @@ pub fn constant(cx: &mut Cx) -> Made {
         return Ok(vec![cx.read(tensor)?]);
     }
     if let Some(sparse) = cx.attrs.sparse("sparse_value")? {
+        tensors::room(sparse, cx)?;
         let tensor = tensors::read_sparse(sparse, cx.importer.source, cx.limits)?;
         return Ok(vec![cx.constant(tensor)]);
     }
@@ -118,6 +119,7 @@ pub fn range(cx: &mut Cx) -> Made {
     if count > cx.limits.dense as i128 / 8 {
         return Err(Fault::limit(format!("a range of {count} elements is too long")));
     }
+    cx.room(count, dtype)?;
     let mut bytes = Vec::with_capacity(count as usize * dtype.bytes());
     let whole = !dtype.is_float();
     let (start, step) = (bounds[0].to_f64s()[0], bounds[2].to_f64s()[0]);

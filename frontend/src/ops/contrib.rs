@@ -16,10 +16,10 @@ fn norm(cx: &mut Cx, x: &Value, scale: &Value, bias: Option<&Value>, center: boo
     let axes = vec![x.rank() - 1];
     match bias {
         Some(bias) => {
-            let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype());
+            let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype())?;
             cx.add(Op::Norm { axes, epsilon, center, epilogue }, &[x, scale, bias])
         }
-        None => cx.add(Op::Norm { axes, epsilon, center, epilogue: body("{ mul(a, b) }", x.dtype()) }, &[x, scale]),
+        None => cx.add(Op::Norm { axes, epsilon, center, epilogue: body("{ mul(a, b) }", x.dtype())? }, &[x, scale]),
     }
 }
 
@@ -299,7 +299,7 @@ pub fn group_query_attention(cx: &mut Cx) -> Made {
         None => 0,
     };
     let whole = match cx.optional(6) {
-        Some(value) => cx.known(&value).map(|known| known.to_i64s()[0]),
+        Some(value) => cx.known(&value).and_then(|known| known.to_i64s().first().copied()),
         None => None,
     };
     let (whole, prompt) = match whole.map(usize::try_from) {

@@ -79,10 +79,37 @@ fn stacked(cx: &mut Cx, parts: &[Value], at: i64) -> Result<Value, Fault> {
     cx.concat(&rows.iter().collect::<Vec<_>>(), at)
 }
 
-/// A condition that is only known at run time freezes what is carried; results that grow need a known count.
+/// Turns that a loop may have at most when their number is only known at run time: each is unrolled, and computed always.
+const MOST: i64 = 256;
+
+/// The number of turns where it is known, else the most there can be, and the number as it will be.
+fn count(cx: &mut Cx) -> Result<(Option<i64>, Option<Value>), Fault> {
+    let Some(given) = cx.optional(0) else { return Ok((None, None)) };
+    must_be(
+        matches!(given.dtype(), Dtype::I64 | Dtype::I32) && given.ty.elements() == Some(1),
+        "the count of turns is one integer",
+        &given,
+    )?;
+    if given.dims.is_some() || cx.known(&given).is_some() {
+        return Ok((cx.int_input(0)?, None));
+    }
+    match cx.interval(&given).filter(|(_, most)| *most <= MOST) {
+        Some((_, most)) => {
+            let count = cx.reshape(&given, Vec::new())?;
+            Ok((Some(most), Some(cx.cast(&count, Dtype::I64)?)))
+        }
+        None => {
+            let mut fault = cx.must_be_known(&given, "input 0");
+            fault.what += &format!("; or it must be bounded, as Min or Clip do, by at most {MOST}");
+            Err(fault)
+        }
+    }
+}
+
+/// A condition or a count that is only known at run time freezes what is carried; results that grow need a known count.
 pub fn repeat(cx: &mut Cx) -> Made {
     let Some(body) = cx.attrs.graph("body")? else { return Err(Fault::invalid("attribute \"body\" is missing")) };
-    let most = cx.int_input(0)?;
+    let (most, count) = count(cx)?;
     let mut going = cx.optional(1);
     let mut state: Vec<Value> = (2..cx.inputs.len()).map(|i| cx.input(i)).collect::<Result<_, _>>()?;
     let carried = state.len();
@@ -92,6 +119,11 @@ pub fn repeat(cx: &mut Cx) -> Made {
     let mut stacks: Vec<Vec<Value>> = vec![Vec::new(); grown];
     let mut turn = 0;
     let mut frozen: Option<Value> = None;
+    if let Some(count) = &count
+        && grown > 0
+    {
+        return Err(cx.must_be_known(count, "the count of turns of a loop with results that grow"));
+    }
     while most.is_none_or(|most| turn < most) {
         if let Some(condition) = &going {
             is_condition(condition)?;
@@ -111,15 +143,26 @@ pub fn repeat(cx: &mut Cx) -> Made {
         }
         cx.importer.turn()?;
         let number = cx.scalar(ir::scalar::Literal::int(Dtype::I64, turn));
+        if let Some(count) = &count {
+            let more = cx.apply(ScalarOp::Lt, &[&number, count])?;
+            frozen = Some(match frozen {
+                Some(before) => cx.apply(ScalarOp::And, &[&before, &more])?,
+                None => more,
+            });
+        }
         let condition = match &going {
             Some(condition) => condition.clone(),
             None => cx.scalar(ir::scalar::Literal::bool(true)),
         };
         let inputs: Vec<Value> = [number, condition].into_iter().chain(state.iter().cloned()).collect();
-        let scope = cx.scope;
+        let (scope, before) = (cx.scope, cx.fallible);
         let made = cx.importer.inline(body, scope, &inputs)?;
         if made.is_empty() {
             return Ok(Vec::new());
+        }
+        if let (Some(frozen), true) = (&frozen, cx.fallible > before) {
+            // an index that is out of range in a turn that is not taken is no mistake
+            return Err(cx.must_be_known(frozen, "when a loop ends that reads at indices"));
         }
         going = if body.input.get(1).is_some() { Some(made[0].clone()) } else { None };
         for (old, new) in state.iter_mut().zip(&made[1..]) {

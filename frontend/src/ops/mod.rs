@@ -3,6 +3,7 @@
 //! other is a function in the file of its family.
 
 pub mod attention;
+pub mod classical;
 pub mod constant;
 pub mod contrib;
 pub mod control;
@@ -289,6 +290,10 @@ pub static TABLE: &[Row] = &[
     op("SequenceInsert", 11, (2, 3), sequence::insert),
     op("SequenceLength", 11, (1, 1), sequence::length),
     op("SplitToSequence", 11, (1, 2), sequence::split),
+    // numbers of the classical models
+    Row { domain: "ai.onnx.ml", ..op("ArrayFeatureExtractor", 1, (2, 2), classical::features) },
+    Row { domain: "ai.onnx.ml", ..op("Binarizer", 1, (1, 1), classical::binarizer) },
+    op("TfIdfVectorizer", 9, (1, 1), classical::count_grams),
     // ONNX Runtime's domain
     ms("BiasGelu", (2, 2), 1, contrib::gelu),
     ms("DequantizeLinear", (2, 3), 1, quant::dequantize),
@@ -335,7 +340,7 @@ mod tests {
             assert!(seen.insert((row.domain, row.name)), "{} stands twice", row.name);
             assert!(crate::OPSETS.contains(&row.since) && row.inputs.0 <= row.inputs.1, "{}", row.name);
             if let How::Body(text, defaults) = &row.how {
-                let body = pointwise::instantiate(text, defaults.iter().copied(), ir::Dtype::F32);
+                let body = pointwise::instantiate(text, defaults.iter().copied(), ir::Dtype::F32).expect("it is for floats");
                 assert_eq!(body.params as usize, row.inputs.0, "{}", row.name);
             }
         }

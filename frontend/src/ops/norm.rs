@@ -28,6 +28,9 @@ pub fn batch(cx: &mut Cx) -> Made {
     if !cx.attrs.flag("spatial", true)? {
         return Err(Fault::unsupported("statistics per element (spatial = 0) are not supported"));
     }
+    if training && cx.version >= 14 {
+        return batch_in_training(cx, &x, epsilon);
+    }
     if training {
         return Err(Fault::unsupported("training is not supported").help("export the model for inference"));
     }
@@ -51,6 +54,38 @@ pub fn batch(cx: &mut Cx) -> Made {
     Ok(vec![cx.cast(&made, x.dtype())?])
 }
 
+/// With the statistics of the batch itself; the stored ones move a little toward them.
+fn batch_in_training(cx: &mut Cx, x: &Value, epsilon: f32) -> Made {
+    must_be(x.rank() >= 2 && x.dtype().is_float(), "it takes a batch and channels of floats", x)?;
+    let momentum = cx.attrs.float_or("momentum", 0.9)?;
+    let channels = x.shape()[1].clone();
+    let axes: Vec<usize> = (0..x.rank()).filter(|a| *a != 1).collect();
+    let mut lists = Vec::with_capacity(4);
+    for i in 1..5 {
+        let list = cx.input(i)?;
+        lists.push(per_channel(cx, &list, &channels, x.rank())?);
+    }
+    let stored = lists[3].dtype();
+    let wide = cx.cast(x, stored)?;
+    let mean = cx.reduce(&wide, ReduceKind::Mean, &axes)?;
+    let apart = cx.apply(ScalarOp::Sub, &[&wide, &mean])?;
+    let square = cx.apply(ScalarOp::Mul, &[&apart, &apart])?;
+    let variance = cx.reduce(&square, ReduceKind::Mean, &axes)?;
+    let text = format!("{{ t0 = add(b, {}:T); t1 = sqrt(t0); t2 = div(a, t1); t3 = mul(t2, c); add(t3, d) }}", number(f64::from(epsilon)));
+    let (scale, bias) = (cx.cast(&lists[0], stored)?, cx.cast(&lists[1], stored)?);
+    let made = cx.pointwise(&text, stored, &[&apart, &variance, &scale, &bias])?;
+    let mut out = vec![cx.cast(&made, x.dtype())?];
+    let share = number(f64::from(momentum));
+    let text = format!("{{ t0 = mul(a, {share}:T); t1 = sub(1.0:T, {share}:T); t2 = mul(b, t1); add(t0, t2) }}");
+    for (old, new) in [(&lists[2], &mean), (&lists[3], &variance)] {
+        let old = cx.cast(old, stored)?;
+        let old = cx.reshape(&old, vec![channels.clone()])?;
+        let new = cx.reshape(new, vec![channels.clone()])?;
+        out.push(cx.pointwise(&text, stored, &[&old, &new])?);
+    }
+    Ok(out)
+}
+
 fn norm(axes: Vec<usize>, epsilon: f32, center: bool, epilogue: Body) -> Op {
     Op::Norm { axes, epsilon: Real(f64::from(epsilon)), center, epilogue }
 }
@@ -63,7 +98,7 @@ pub fn instance(cx: &mut Cx) -> Made {
     let channels = x.shape()[1].clone();
     let scale = per_channel(cx, &scale, &channels, x.rank())?;
     let bias = per_channel(cx, &bias, &channels, x.rank())?;
-    let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype());
+    let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype())?;
     Ok(vec![cx.add(norm((2..x.rank()).collect(), epsilon, true, epilogue), &[&x, &scale, &bias])?])
 }
 
@@ -109,10 +144,10 @@ pub fn layer(cx: &mut Cx) -> Made {
     let axes = trailing(cx, &x)?;
     let made = match &bias {
         Some(bias) => {
-            let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype());
+            let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype())?;
             cx.add(norm(axes.clone(), epsilon, true, epilogue), &[&x, &scale, bias])?
         }
-        None => cx.add(norm(axes.clone(), epsilon, true, body("{ mul(a, b) }", x.dtype())), &[&x, &scale])?,
+        None => cx.add(norm(axes.clone(), epsilon, true, body("{ mul(a, b) }", x.dtype())?), &[&x, &scale])?,
     };
     if !cx.wants(1) && !cx.wants(2) {
         return Ok(vec![made]);
@@ -140,7 +175,7 @@ pub fn rms(cx: &mut Cx) -> Made {
         let made = cx.cast(&made, to)?;
         return Ok(vec![cx.apply(ScalarOp::Mul, &[&made, &scale])?]);
     }
-    Ok(vec![cx.add(norm(axes, epsilon, false, body("{ mul(a, b) }", to)), &[&x, &scale])?])
+    Ok(vec![cx.add(norm(axes, epsilon, false, body("{ mul(a, b) }", to)?), &[&x, &scale])?])
 }
 
 /// `x / |x|_p` along one axis; where the norm is 0 the result is 0.
@@ -154,7 +189,7 @@ pub fn lp(cx: &mut Cx) -> Made {
     };
     let wide = cx.wide(&x)?;
     let dtype = wide.dtype();
-    let (prologue, epilogue) = (body(prologue, dtype), body(epilogue, dtype));
+    let (prologue, epilogue) = (body(prologue, dtype)?, body(epilogue, dtype)?);
     let length = cx.add(Op::Reduce { kind: ReduceKind::Sum, axes: vec![at], prologue, epilogue }, &[&wide])?;
     let text = "{ t0 = eq(b, 0.0:T); t1 = div(a, b); select(t0, 0.0:T, t1) }";
     let made = cx.pointwise(text, dtype, &[&wide, &length])?;
@@ -167,8 +202,8 @@ pub fn mean_variance(cx: &mut Cx) -> Made {
     let wide = cx.wide(&x)?;
     let mean = cx.reduce(&wide, ReduceKind::Mean, &axes)?;
     let centered = cx.apply(ScalarOp::Sub, &[&wide, &mean])?;
-    let prologue = body("{ mul(a, a) }", wide.dtype());
-    let epilogue = body("{ t0 = sqrt(a); add(t0, 1e-9:T) }", wide.dtype());
+    let prologue = body("{ mul(a, a) }", wide.dtype())?;
+    let epilogue = body("{ t0 = sqrt(a); add(t0, 1e-9:T) }", wide.dtype())?;
     let deviation = cx.add(Op::Reduce { kind: ReduceKind::Mean, axes, prologue, epilogue }, &[&centered])?;
     let made = cx.apply(ScalarOp::Div, &[&centered, &deviation])?;
     Ok(vec![cx.cast(&made, x.dtype())?])

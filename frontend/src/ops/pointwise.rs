@@ -10,7 +10,7 @@ use crate::cx::{Cx, Made, axis, must_be, one};
 use crate::tensors;
 
 /// The body of a row with its attributes filled in.
-pub fn instantiate<'t>(text: &str, attributes: impl Iterator<Item = (&'t str, f32)>, dtype: Dtype) -> Body {
+pub fn instantiate<'t>(text: &str, attributes: impl Iterator<Item = (&'t str, f32)>, dtype: Dtype) -> Result<Body, Fault> {
     let mut text = text.to_string();
     for (name, value) in attributes {
         text = text.replace(&format!("${name}"), &number(f64::from(value)));
@@ -29,7 +29,7 @@ pub fn from_row(cx: &mut Cx, text: &str, defaults: &[(&'static str, f32)]) -> Ma
     if values.len() == 2 && cx.version < 7 {
         values[1] = legacy_broadcast(cx, &values[0], &values[1])?;
     }
-    let body = instantiate(text, attributes.into_iter(), values[0].dtype());
+    let body = instantiate(text, attributes.into_iter(), values[0].dtype())?;
     let operands: Vec<&Value> = values.iter().collect();
     Ok(vec![cx.map(body, &operands)?])
 }

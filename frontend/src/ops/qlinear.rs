@@ -355,6 +355,7 @@ pub fn gather_blocks(cx: &mut Cx) -> Made {
     if extent > 1 << 24 {
         return Err(Fault::limit(format!("rows of {extent} numbers are too long")));
     }
+    cx.room(extent, Dtype::I64)?;
     let places = cx.ints(&(0..extent).map(|i| i / block).collect::<Vec<_>>());
     let blocks = (extent + block - 1) / block;
     for span in &mut spans {

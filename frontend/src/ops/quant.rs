@@ -22,6 +22,7 @@ pub fn spread(cx: &mut Cx, x: &Value, list: &Value, at: i64, block: i64) -> Resu
         let fits = list.rank() == x.rank()
             && (0..x.rank()).all(|i| if i == at { list.shape()[i] == Dim::from(blocks) } else { list.shape()[i] == x.shape()[i] });
         must_be(fits, &format!("there is one scale per block of {block} along axis {at} of {}", x.ty), list)?;
+        cx.room(extent, Dtype::I64)?;
         let places = cx.ints(&(0..extent).map(|i| i / block).collect::<Vec<_>>());
         return cx.gather(list, &places, at);
     }

@@ -188,6 +188,7 @@ impl Recurrent {
             };
             let shares = self.inputs(cx, layer, bias.as_ref())?;
             let (mut h, mut c) = (layer.h.clone(), layer.c.clone());
+            cx.importer.turns(self.steps)?;
             let mut shown = vec![None; self.steps];
             for i in 0..self.steps {
                 cx.importer.turn()?;
@@ -397,6 +398,7 @@ pub fn linear_attention(cx: &mut Cx) -> Made {
         }
         None => cx.fill(Dtype::F32, 0.0, &shape)?,
     };
+    cx.importer.turns(steps)?;
     let mut shown = Vec::with_capacity(steps);
     for t in 0..steps {
         cx.importer.turn()?;

@@ -36,7 +36,7 @@ fn reduce(cx: &mut Cx, kind: ReduceKind, before: &str, after: &str, floats: bool
     // alone it accumulates without rounding anyway
     let alone = before == "{ a }" && after == "{ a }" && (x.dtype().is_float() || !floats);
     let wide = if alone { x.clone() } else { wide(cx, &x, floats)? };
-    let (prologue, epilogue) = (body(before, wide.dtype()), body(after, wide.dtype()));
+    let (prologue, epilogue) = (body(before, wide.dtype())?, body(after, wide.dtype())?);
     let made = cx.add(Op::Reduce { kind, axes: axes.clone(), prologue, epilogue }, &[&wide])?;
     let made = cx.cast(&made, x.dtype())?;
     let shape = if keep { made.shape().to_vec() } else { without(x.shape(), &axes) };

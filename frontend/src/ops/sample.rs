@@ -245,6 +245,7 @@ pub fn affine_grid(cx: &mut Cx) -> Made {
     if area > 1 << 22 {
         return Err(Fault::limit(format!("a grid for {size:?} is too large")));
     }
+    cx.room(area.saturating_mul(axes as i64 + 1), theta.dtype())?;
     let mut bytes = Vec::new();
     for place in 0..area {
         let (mut rest, mut line) = (place, Vec::with_capacity(axes + 1));

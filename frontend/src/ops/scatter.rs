@@ -137,6 +137,7 @@ pub fn col2im(cx: &mut Cx) -> Made {
     let fits = x.rank() == 3 && x.shape()[2] == Dim::from(blocks) && x.size(1)? as i64 % kernel == 0;
     must_be(fits, &format!("it has {blocks} blocks of {kernel} elements per channel"), &x)?;
     let (batch, channels) = (x.size(0)?, x.size(1)? / kernel as usize);
+    cx.room(all, ir::Dtype::I64)?;
     let mut places = Vec::with_capacity(all as usize);
     for element in 0..kernel {
         for position in 0..blocks {

@@ -53,6 +53,7 @@ fn waves(cx: &mut Cx, dtype: Dtype, shape: [usize; 2], length: usize, weight: &d
     if shape[0].saturating_mul(shape[1]) > LARGEST {
         return Err(Fault::unsupported(format!("transforms of {length} samples are not supported")));
     }
+    cx.room(2 * shape[0] * shape[1], dtype)?;
     let turn = 2.0 * std::f64::consts::PI / length as f64;
     let mut lists = [Vec::new(), Vec::new()];
     for row in 0..shape[0] {
@@ -172,6 +173,7 @@ pub fn stft(cx: &mut Cx) -> Made {
     if frames.saturating_mul(length) > LARGEST {
         return Err(Fault::limit(format!("{frames} frames of {length} samples are too many")));
     }
+    cx.room(frames * length, Dtype::I64)?;
     let places: Vec<i64> = (0..frames).flat_map(|f| (0..length).map(move |i| (f * step as usize + i) as i64)).collect();
     let places = cx.constant(Tensor::i64s(&[frames, length], &places));
     let mut made = cx.gather(&signal, &places, 1)?;
@@ -183,23 +185,69 @@ pub fn stft(cx: &mut Cx) -> Made {
     Ok(vec![transform(cx, &made, 2, &Transform { length, inverse: false, onesided })?])
 }
 
-/// A matrix from the bins of a spectrum to mel bins, all of whose operands are known.
+/// A matrix from the bins of a spectrum to mel bins, whose sizes are known. What else is known only when the model runs is
+/// computed then, in f64.
 pub fn mel_weights(cx: &mut Cx) -> Made {
-    let mut given = [0.0; 5];
+    let mut given = [None; 5];
     for (i, number) in given.iter_mut().enumerate() {
-        *number = cx.number_input(i)?.ok_or_else(|| Fault::invalid(format!("input {i} is missing")))?;
+        let value = cx.input(i)?;
+        if i < 2 || cx.known(&value).is_some() {
+            *number = cx.number_input(i)?;
+        }
     }
-    let [mels, length, rate, lower, upper] = given;
     let to = crate::tensors::dtype(i32::try_from(cx.attrs.int_or("output_datatype", 1)?).unwrap_or(0))?;
-    let sane =
-        (1.0..1e6).contains(&mels) && (1.0..1e6).contains(&length) && rate >= 1.0 && (0.0..upper).contains(&lower) && upper.is_finite();
-    if !sane {
-        return Err(Fault::invalid(format!("{mels} mel bins of {length} samples from {lower} to {upper} Hz at {rate} Hz do not exist")));
+    let [mels, length, ..] = given;
+    let (mels, length) = (mels.unwrap_or(0.0), length.unwrap_or(0.0));
+    if !(1.0..1e6).contains(&mels) || !(1.0..1e6).contains(&length) {
+        return Err(Fault::invalid(format!("{mels} mel bins of {length} samples do not exist")));
     }
     let (mels, bins) = (mels as usize, length as usize / 2 + 1);
     if mels * bins > LARGEST {
         return Err(Fault::limit(format!("the matrix has {bins} x {mels} elements")));
     }
+    match given {
+        [_, _, Some(rate), Some(lower), Some(upper)] => mel_table(cx, [mels, bins], [length, rate, lower, upper], to),
+        _ => mel_formula(cx, [mels, bins], length, to),
+    }
+}
+
+/// Edges of mel bins as numbers of bins of the spectrum, and from them a rise and a fall for each.
+fn mel_formula(cx: &mut Cx, [mels, bins]: [usize; 2], length: f64, to: Dtype) -> Made {
+    let mut numbers = Vec::with_capacity(3);
+    for i in 2..5 {
+        let value = cx.input(i)?;
+        must_be(value.ty.elements() == Some(1), "it is one number", &value)?;
+        let value = cx.cast(&value, Dtype::F64)?;
+        numbers.push(cx.reshape(&value, Vec::new())?);
+    }
+    let edge = |cx: &mut Cx, first: usize| {
+        let places = cx.iota(&Dim::from(mels), 1, 2)?;
+        // 2595 / ln(10); 700 Hz; the place of edge `e`
+        let text = format!(
+            "{{ t0 = cast.f64(a); t1 = add(t0, {first}.0:T); t2 = div(c, 700.0:T); t3 = add(t2, 1.0:T); t4 = log(t3); t5 = div(d, 700.0:T); \
+             t6 = add(t5, 1.0:T); t7 = log(t6); t8 = sub(t7, t4); t9 = div(t8, {count}.0:T); t10 = mul(t1, t9); t11 = add(t10, t4); t12 = exp(t11); \
+             t13 = sub(t12, 1.0:T); t14 = mul(t13, 700.0:T); t15 = mul(t14, {samples}:T); t16 = div(t15, b); t17 = floor(t16); \
+             t18 = max(t17, 0.0:T); min(t18, {bins}.0:T) }}",
+            count = mels + 2,
+            samples = crate::build::number(length.floor() + 1.0),
+        );
+        cx.pointwise(&text, Dtype::F64, &[&places, &numbers[0], &numbers[1], &numbers[2]])
+    };
+    let (left, center, right) = (edge(cx, 0)?, edge(cx, 1)?, edge(cx, 2)?);
+    let rows = cx.iota(&Dim::from(bins), 0, 2)?;
+    let text = "{ t0 = cast.f64(a); t1 = sub(t0, b); t2 = sub(c, b); t3 = div(t1, t2); t4 = ge(t0, b); t5 = le(t0, c); t6 = and(t4, t5); \
+                t7 = gt(c, b); t8 = and(t6, t7); t9 = select(t8, t3, 0.0:T); t10 = eq(t0, c); t11 = eq(b, c); t12 = and(t10, t11); \
+                t13 = select(t12, 1.0:T, t9); t14 = sub(d, t0); t15 = sub(d, c); t16 = div(t14, t15); t17 = ge(t0, c); t18 = lt(t0, d); \
+                t19 = and(t17, t18); select(t19, t16, t13) }";
+    let made = cx.pointwise(text, Dtype::F64, &[&rows, &left, &center, &right])?;
+    Ok(vec![cx.cast(&made, to)?])
+}
+
+fn mel_table(cx: &mut Cx, [mels, bins]: [usize; 2], [length, rate, lower, upper]: [f64; 4], to: Dtype) -> Made {
+    if !(rate >= 1.0 && (0.0..upper).contains(&lower) && upper.is_finite()) {
+        return Err(Fault::invalid(format!("{mels} mel bins of {length} samples from {lower} to {upper} Hz at {rate} Hz do not exist")));
+    }
+    cx.room(mels * bins, Dtype::F64)?;
     let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();
     let step = (mel(upper) - mel(lower)) / (mels + 2) as f64;
     let edge = |i: usize| {

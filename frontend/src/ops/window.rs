@@ -60,10 +60,13 @@ fn max_indices(cx: &mut Cx, x: &Value, frame: &Frame, columns_first: bool) -> Re
             (room.max(-1) / frame.stride[i] as i64 + 1).max(0) as usize
         })
         .collect();
-    let (windows, taps): (usize, usize) = (counts.iter().product(), frame.size.iter().product());
-    if (windows * taps * 8) as u64 > cx.limits.dense {
-        return Err(Fault::limit(format!("the indices of {windows} windows of {taps} elements are too many")));
+    let all = counts.iter().chain(&frame.size).try_fold(1usize, |all, &n| all.checked_mul(n));
+    if all.is_none_or(|all| all as u64 > cx.limits.dense / 8) {
+        return Err(Fault::limit(format!("the indices of {counts:?} windows of {:?} elements are too many", frame.size)));
     }
+    let (windows, taps): (usize, usize) = (counts.iter().product(), frame.size.iter().product());
+    // where they are read, and where the model counts them
+    cx.room(2 * windows * taps, Dtype::I64)?;
     // Per window and tap: the flat place read, and the place as the model counts it. Padding repeats the
     // window's first real element, which never comes before itself.
     let (mut reads, mut places) = (Vec::with_capacity(windows * taps), Vec::with_capacity(windows * taps));
@@ -91,6 +94,7 @@ fn max_indices(cx: &mut Cx, x: &Value, frame: &Frame, columns_first: bool) -> Re
         }
     }
     let images = sizes[0] * sizes[1];
+    cx.room(images, Dtype::I64)?;
     let flat = cx.reshape(x, ir::dim::dims(&[images, area]))?;
     let reads = cx.constant(Tensor::i64s(&[windows, taps], &reads));
     let gathered = cx.gather(&flat, &reads, 1)?;
@@ -120,13 +124,13 @@ pub fn average(cx: &mut Cx) -> Made {
     let uniform = !frame.is_padded() || (include && frame.ceiled.iter().all(|c| *c == 0));
     if uniform {
         let count: usize = frame.size.iter().product();
-        let epilogue = body(&format!("{{ mul(a, {}:T) }}", number(1.0 / count as f64)), dtype);
+        let epilogue = body(&format!("{{ mul(a, {}:T) }}", number(1.0 / count as f64)), dtype)?;
         let made = cx.add(window(WindowKind::Sum, &frame, epilogue), &[&inputs])?;
         let made = cx.cast(&made, x.dtype())?;
         return Ok(vec![cx.channels_first(&made)?]);
     }
     let shares = shares(cx, &wide, &frame, include)?;
-    let made = cx.add(window(WindowKind::Sum, &frame, body("{ mul(a, b) }", dtype)), &[&inputs, &shares])?;
+    let made = cx.add(window(WindowKind::Sum, &frame, body("{ mul(a, b) }", dtype)?), &[&inputs, &shares])?;
     let made = cx.cast(&made, x.dtype())?;
     Ok(vec![cx.channels_first(&made)?])
 }
@@ -141,6 +145,7 @@ fn shares(cx: &mut Cx, x: &Value, frame: &Frame, include: bool) -> Result<Value,
         let (low, high) = (frame.low[axis], frame.high[axis]);
         let windows = (extent + low + high - frame.span(axis)) / frame.stride[axis] as i64 + 1;
         let counted = if include { -low..extent + high - frame.ceiled[axis] } else { 0..extent };
+        cx.room(windows.max(0), Dtype::F64)?;
         let mut list = Vec::with_capacity(windows.max(0) as usize);
         for window in 0..windows {
             let start = window * frame.stride[axis] as i64 - low;
@@ -192,7 +197,7 @@ pub fn lp(cx: &mut Cx) -> Made {
     let wide = cx.wide(&x)?;
     let inputs = cx.channels_last(&wide)?;
     let powers = cx.pointwise(&exponent(before, p), wide.dtype(), &[&inputs])?;
-    let epilogue = body(&exponent(after, p), wide.dtype());
+    let epilogue = body(&exponent(after, p), wide.dtype())?;
     let made = cx.add(window(WindowKind::Sum, &frame, epilogue), &[&powers])?;
     let made = cx.cast(&made, x.dtype())?;
     Ok(vec![cx.channels_first(&made)?])
@@ -206,7 +211,7 @@ fn global(cx: &mut Cx, kind: ReduceKind, before: &str, after: &str) -> Made {
     let wide = if before == "{ a }" && after == "{ a }" { x.clone() } else { cx.wide(&x)? };
     let inputs = cx.channels_last(&wide)?;
     let axes: Vec<usize> = (1..x.rank() - 1).collect();
-    let (prologue, epilogue) = (body(before, wide.dtype()), body(after, wide.dtype()));
+    let (prologue, epilogue) = (body(before, wide.dtype())?, body(after, wide.dtype())?);
     let made = cx.add(Op::Reduce { kind, axes, prologue, epilogue }, &[&inputs])?;
     let made = cx.cast(&made, x.dtype())?;
     let mut shape: Vec<Dim> = x.shape()[..2].to_vec();
