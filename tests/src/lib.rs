@@ -5,4 +5,5 @@ pub mod differ;
 pub mod filetest;
 pub mod fuzz;
 pub mod house;
+pub mod operators;
 pub mod suite;

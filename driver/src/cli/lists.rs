@@ -1,11 +1,13 @@
 //! `maquette ops` and `maquette targets`: what there is.
 
+use std::collections::BTreeMap;
+
 use frontend::ops::{How, Row, TABLE};
 
 use super::console::Console;
 use super::probes;
 use crate::error::Result;
-use crate::table::{Table, count, list, word};
+use crate::table::{Table, list, word};
 use crate::target::{Emit, TARGETS};
 
 #[derive(clap::Args)]
@@ -43,9 +45,12 @@ pub fn operators_page() -> String {
     format!(
         "# ONNX operators\n\n\
          Printed by `maquette ops --markdown`; a test compares. Opsets {} to {} of the default domain are read. An operator that is not in\n\
-         the table ends a compilation with exit code 4, and all such operators of a model are listed at once.\n\n{}",
+         the table ends a compilation with exit code 4, and all such operators of a model are listed at once.\n\n\
+         Types and cases are what the conformance cases show (`../shared/conformance`): a case counts when it is right on {}.\n\
+         A type stands here when a case for that operator alone has it; others may work as well.\n\n{}",
         frontend::OPSETS.start(),
         frontend::OPSETS.end(),
+        machines().split(' ').collect::<Vec<_>>().join(", "),
         operators.markdown()
     )
 }
@@ -53,7 +58,8 @@ pub fn operators_page() -> String {
 fn operators() -> Table {
     let mut rows: Vec<&Row> = TABLE.iter().collect();
     rows.sort_by_key(|row| (row.domain, row.name));
-    let mut table = Table::new(&["operator", "domain", "since opset", "inputs", "outputs", "becomes"]);
+    let shown = shown();
+    let mut table = Table::new(&["operator", "domain", "opsets", "inputs", "outputs", "types shown", "cases", "becomes"]);
     for row in rows {
         let (least, most) = row.inputs;
         let inputs = match most {
@@ -65,16 +71,48 @@ fn operators() -> Table {
             How::Body(text, _) => format!("map {text}"),
             How::Function(_) => "tensor operators".into(),
         };
+        let name = if row.domain.is_empty() { row.name.to_string() } else { format!("{}.{}", row.domain, row.name) };
+        let shown = shown.get(name.as_str());
+        let opsets = if row.domain.is_empty() { format!("{} to {}", row.since, frontend::OPSETS.end()) } else { "1".into() };
+        let types: Vec<&str> = shown.map_or_else(Vec::new, |s| s.types.clone());
+        let text = types.join(" ");
         table.row(vec![
             word(row.name),
             word(if row.domain.is_empty() { "ai.onnx" } else { row.domain }),
-            count(row.since as u64),
+            word(opsets),
             word(inputs),
             word(if row.outputs == usize::MAX { "any".into() } else { row.outputs.to_string() }),
+            list(types, text),
+            word(shown.map_or_else(|| "none".into(), |s| format!("{} of {}", s.right, s.cases))),
             word(becomes),
         ]);
     }
     table
+}
+
+/// What the conformance cases show of an operator.
+struct Shown {
+    types: Vec<&'static str>,
+    right: u64,
+    cases: u64,
+}
+
+/// What the tests wrote: by operator, with its domain in front unless that is the default one.
+const RESULTS: &str = include_str!("operators.tsv");
+
+/// The CPU levels on which every case that counts as right is right.
+fn machines() -> &'static str {
+    RESULTS.lines().next().and_then(|line| line.split_once("machines: ")).map_or("", |(_, names)| names)
+}
+
+fn shown() -> BTreeMap<&'static str, Shown> {
+    let line = |line: &'static str| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [name, right, cases, types] = fields[..] else { return None };
+        let types = types.split(' ').filter(|t| !t.is_empty()).collect();
+        Some((name, Shown { types, right: right.parse().ok()?, cases: cases.parse().ok()? }))
+    };
+    RESULTS.lines().filter(|l| !l.starts_with('#')).filter_map(line).collect()
 }
 
 pub fn targets(args: &TargetsArgs, console: &Console) -> Result<()> {
