@@ -56,7 +56,7 @@ def images():
         pixels = f.read()
     with open(os.path.join(DIGITS, "test.labels.u8"), "rb") as f:
         labels = f.read()
-    return [array.array("f", pixels[64 * i : 64 * i + 64]).tobytes() for i in range(len(labels))], labels
+    return [array.array("f", list(pixels[64 * i : 64 * i + 64])).tobytes() for i in range(len(labels))], labels
 
 
 def accuracy(answers):

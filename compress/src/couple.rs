@@ -11,6 +11,9 @@ pub struct Site {
     pub axis: usize,
 }
 
+/// Channels of sites that live or go together.
+pub type Set = Vec<(Site, usize)>;
+
 /// Channels of sites, joined where they must live or go together.
 #[derive(Clone, Debug, Default)]
 pub struct Channels {
@@ -28,7 +31,7 @@ pub struct Bundle {
     /// Sites that its channels touch.
     pub sites: Vec<Site>,
     /// For each set of tied channels, where it lies.
-    pub sets: Vec<Vec<(Site, usize)>>,
+    pub sets: Vec<Set>,
     /// Whether all of its sets must stay.
     pub barred: bool,
 }
@@ -84,7 +87,7 @@ impl Channels {
 
     /// The sets of tied channels, those that touch the same axes equally often together. In the order of their first channels.
     pub fn bundles(&mut self) -> Vec<Bundle> {
-        let mut sets: BTreeMap<usize, Vec<(Site, usize)>> = BTreeMap::new();
+        let mut sets: BTreeMap<usize, Set> = BTreeMap::new();
         let sites: Vec<(Site, (usize, usize))> = self.sites.iter().map(|(s, at)| (*s, *at)).collect();
         for (site, (start, size)) in sites {
             for i in 0..size {
@@ -92,7 +95,7 @@ impl Channels {
                 sets.entry(speaker).or_default().push((site, i));
             }
         }
-        let mut bundles: BTreeMap<(Vec<Site>, bool), Vec<Vec<(Site, usize)>>> = BTreeMap::new();
+        let mut bundles: BTreeMap<(Vec<Site>, bool), Vec<Set>> = BTreeMap::new();
         for (speaker, set) in sets {
             let sites: Vec<Site> = set.iter().map(|(site, _)| *site).collect();
             bundles.entry((sites, self.barred[speaker])).or_default().push(set);

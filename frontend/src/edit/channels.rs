@@ -113,7 +113,7 @@ impl Draft {
             let groups = layer.groups() > 1;
             let left = weight.shape()[0];
             let name = self.add_constant(&layer.weight, weight);
-            let node = self.node_of(&layer.made);
+            let node = self.maker(&layer.made);
             self.graph_mut().node[node].input[1] = name;
             if groups {
                 let group = self.graph_mut().node[node].attribute.iter_mut().find(|a| a.name.as_deref() == Some("group"));
@@ -166,11 +166,6 @@ impl Draft {
                 self.graph_mut().node[index].input[i] = new;
             }
         }
-    }
-
-    fn node_of(&self, value: &str) -> usize {
-        let made = |n: &crate::proto::Node| n.output.iter().any(|o| o == value);
-        self.graph().node.iter().position(made).expect("a layer's node is in the model")
     }
 }
 

@@ -334,7 +334,7 @@ impl Draft {
             return;
         }
         let weight = self.add_constant(&layer.weight, tensor);
-        let at = self.graph().node.iter().position(|n| n.output.first() == Some(&layer.made)).expect("the layer is in the model");
+        let at = self.maker(&layer.made);
         self.graph_mut().node[at].input[1] = weight;
     }
 
@@ -348,13 +348,13 @@ impl Draft {
             return;
         }
         let name = self.add_constant(layer.bias.as_deref().unwrap_or(&format!("{}_bias", layer.made)), tensor);
-        let at = self.graph().node.iter().position(|n| n.output.first() == Some(&layer.made)).expect("the layer is in the model");
+        let at = self.maker(&layer.made);
         if layer.op != "MatMul" {
             let inputs = &mut self.graph_mut().node[at].input;
             inputs.truncate(2);
             inputs.push(name);
         } else if layer.output != layer.made {
-            let add = self.graph().node.iter().position(|n| n.output.first() == Some(&layer.output)).expect("the layer is in the model");
+            let add = self.maker(&layer.output);
             self.graph_mut().node[add].input = vec![layer.made.clone(), name];
         } else {
             let inner = self.fresh(&format!("{}_product", layer.made));

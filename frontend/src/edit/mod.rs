@@ -247,6 +247,12 @@ impl Draft {
         self.graph().output.iter().filter_map(|o| o.name.clone()).collect()
     }
 
+    /// The node that makes a value which one makes.
+    pub(crate) fn maker(&self, value: &str) -> usize {
+        let makes = |n: &proto::Node| n.output.iter().any(|o| o == value);
+        self.graph().node.iter().position(makes).expect("a layer's node is in the model")
+    }
+
     /// A copy of the model whose outputs are these values, each made by a node.
     pub fn tapped(&self, values: &[String]) -> Model {
         let mut proto = self.proto.clone();

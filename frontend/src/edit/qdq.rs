@@ -3,7 +3,7 @@
 
 use ir::{Dtype, Tensor};
 
-use super::{Draft, Layer, int_attribute, op};
+use super::{Draft, Layer, int_attribute};
 
 /// A value's scale and the byte that stands for zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,11 +104,5 @@ impl Draft {
         inputs.truncate(2);
         inputs.push(meaning);
         true
-    }
-
-    /// The node that makes a value.
-    fn maker(&self, value: &str) -> usize {
-        let nodes = &self.graph().node;
-        nodes.iter().position(|n| op(n) != "" && n.output.iter().any(|o| o == value)).expect("a layer's node is in the model")
     }
 }
