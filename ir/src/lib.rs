@@ -9,6 +9,7 @@ pub mod fault;
 pub mod graph;
 pub mod kernel;
 pub mod program;
+pub mod quant;
 pub mod scalar;
 pub mod tensor;
 pub mod text;

@@ -70,6 +70,8 @@ fn at(graph: &Graph, values: &Values) -> Option<Graph> {
             | Op::Cumulate { .. }
             | Op::Sort { .. }
             | Op::Scatter { .. }
+            | Op::Quantize { .. }
+            | Op::Dequantize { .. }
             | Op::Softmax { .. }
             | Op::Norm { .. } => {}
         }

@@ -12,12 +12,14 @@ pub mod clean;
 pub mod layout;
 mod oracle;
 pub mod pointwise;
+pub mod quantization;
 pub mod recipe;
 pub mod rule;
 pub mod rules;
 pub mod run;
 pub mod scalar;
 
+pub use quantization::{Folded, Semantics};
 pub use recipe::Recipe;
 pub use rule::{Builder, Match, Rewrite, Rule, Val};
 pub use run::{Fuel, Line, Observer, Options, Pass, Report, Summary, Work, optimize};

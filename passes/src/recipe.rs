@@ -2,6 +2,7 @@
 //! have run first; the order only saves work.
 
 use crate::clean;
+use crate::quantization;
 use crate::rule::Rule;
 use crate::rules::{attention, batch_norm, fold, fuse, identity, recompose, reshape, tidy, transpose};
 use crate::run::{Pass, Work};
@@ -43,17 +44,44 @@ impl Recipe {
     }
 }
 
-const O0: &[&Pass] = &[&DEAD, &FOLD, &ORDER];
-const O2: &[&Pass] =
-    &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ATTENTION, &CONSTANTS, &TIDY, &DEAD, &ORDER];
+const O0: &[&Pass] = &[&DEAD, &QUANTIZATION, &EXPAND, &FOLD, &ORDER];
+const O2: &[&Pass] = &[
+    &DEAD,
+    &FOLD,
+    &QUANTIZATION,
+    &EXPAND,
+    &FOLD,
+    &CONSTANTS,
+    &SIMPLIFY,
+    &TRANSPOSES,
+    &LAYOUT,
+    &RECOMPOSE,
+    &FUSE,
+    &ATTENTION,
+    &CONSTANTS,
+    &TIDY,
+    &DEAD,
+    &ORDER,
+];
 
 /// Every pass, each once.
-pub const ALL: &[&Pass] = &[&DEAD, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ATTENTION, &TIDY, &ORDER];
+pub const ALL: &[&Pass] =
+    &[&DEAD, &QUANTIZATION, &EXPAND, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ATTENTION, &TIDY, &ORDER];
 
 pub static DEAD: Pass = Pass { name: "dead", about: "nodes that no output needs go", required: false, run: Work::Whole(clean::dead) };
 
 pub static CONSTANTS: Pass =
     Pass { name: "constants", about: "equal constants are one", required: false, run: Work::Whole(clean::share_constants) };
+
+pub static QUANTIZATION: Pass = Pass {
+    name: quantization::NAME,
+    about: "what is computed from quantized numbers stays in integers",
+    required: false,
+    run: Work::Quantization,
+};
+
+pub static EXPAND: Pass =
+    Pass { name: "expand", about: "quantize and dequantize become maps", required: true, run: Work::Whole(quantization::expand::expand) };
 
 pub static ORDER: Pass = Pass { name: "order", about: "nodes are numbered in the order of the model", required: true, run: Work::Order };
 

@@ -5,6 +5,7 @@
 
 use crate::check;
 use crate::clean;
+use crate::quantization::{self, Folded, Semantics};
 use crate::recipe::{self, Recipe};
 use crate::rule::{Match, Rewrite, Rule, Val};
 use ir::graph::{Names, verify};
@@ -30,6 +31,8 @@ pub enum Work {
     Whole(fn(&mut Graph, &mut Fuel) -> usize),
     /// Number the nodes in the order of the model.
     Order,
+    /// Fold quantized arithmetic.
+    Quantization,
 }
 
 /// How many rewrites may still happen.
@@ -67,11 +70,13 @@ pub struct Options {
     pub check: bool,
     /// Keep the log of rewrites and near misses.
     pub explain: bool,
+    /// What a quantized model means.
+    pub semantics: Semantics,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { recipe: Recipe::O2, fuel: None, skip: Vec::new(), check: false, explain: false }
+        Options { recipe: Recipe::O2, fuel: None, skip: Vec::new(), check: false, explain: false, semantics: Semantics::Ort }
     }
 }
 
@@ -146,6 +151,8 @@ pub struct Report {
     pub refused: Vec<String>,
     /// Transposes left in the graph that move something.
     pub transposes: usize,
+    /// Products of integers among all; `None` for a model that is not quantized.
+    pub folded: Option<Folded>,
 }
 
 impl Report {
@@ -179,6 +186,14 @@ pub fn run(graph: &mut Graph, passes: &[&'static Pass], options: &Options, obser
         })
         .count();
     Ok(runner.report)
+}
+
+/// The graph whose value a compiled model has to have: quantized arithmetic rounds where `semantics` says.
+pub fn meaning(graph: &Graph, semantics: Semantics) -> Graph {
+    let mut meant = graph.clone();
+    let options = Options { semantics, ..Options::default() };
+    run(&mut meant, &[&recipe::DEAD, &recipe::FOLD, &recipe::QUANTIZATION], &options, &mut ()).expect("nothing is to be skipped");
+    meant
 }
 
 /// Applies these rules alone until none fires: what a test of one rule wants.
@@ -251,6 +266,15 @@ impl<'a> Runner<'a> {
                 Work::Whole(run) => {
                     self.look_at(graph);
                     self.summary.rewrites += run(graph, &mut self.fuel);
+                }
+                Work::Quantization => {
+                    self.look_at(graph);
+                    let found = quantization::run(graph, &mut self.fuel, self.options.semantics);
+                    self.summary.rewrites += found.rewrites;
+                    self.report.folded = found.folded;
+                    if self.options.explain {
+                        self.report.log.extend(found.log);
+                    }
                 }
                 Work::Order => {
                     self.look_at(graph);

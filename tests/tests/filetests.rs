@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+/// Operators that a required pass expands: no kernel sees them.
+const ALWAYS_MAPS: &[&str] = &["quantize", "dequantize"];
+
 #[test]
 fn filetests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("filetests");
@@ -18,7 +21,7 @@ fn filetests() {
     let kernels = tests::filetest::files(&root.join("kernel")).expect("the filetests of kernels can be read");
     let kernels: Vec<String> = kernels.iter().filter_map(|p| Some(p.strip_prefix(&root).ok()?.display().to_string())).collect();
     assert!(counts.lowered.keys().eq(&kernels), "below `kernel` stand {kernels:?}, but lowered were {:?}", counts.lowered.keys());
-    for row in ir::Op::TABLE {
+    for row in ir::Op::TABLE.iter().filter(|row| !ALWAYS_MAPS.contains(&row.mnemonic)) {
         assert!(counts.operators.contains(row.mnemonic), "no filetest lowers {}", row.mnemonic);
     }
     for level in x64::facts::LEVELS {

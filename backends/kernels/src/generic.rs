@@ -56,6 +56,9 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } | Op::Expand { .. } => {
             return if builder.open.is_some() { open::lower(job, builder) } else { copy::lower(job, builder) };
         }
+        Op::Quantize { .. } | Op::Dequantize { .. } => {
+            return Err(Fault::unsupported("it is to be a map before it is lowered").help("run the pass `expand`"));
+        }
         Op::Input { .. } | Op::Const { .. } => {}
     }
     Ok(())

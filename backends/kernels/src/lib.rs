@@ -268,6 +268,8 @@ fn job(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::Sort { .. }
-        | Op::Scatter { .. } => generic::lower(job, builder),
+        | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. } => generic::lower(job, builder),
     }
 }

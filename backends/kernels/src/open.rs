@@ -194,6 +194,8 @@ fn way(job: &Job, open: &Open) -> Way {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. }
         | Op::Input { .. }
         | Op::Const { .. } => false,
     };

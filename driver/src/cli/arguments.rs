@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use frontend::{Declared, Extent};
 use ir::{Dtype, Fault, Tensor};
-use passes::Recipe;
+use passes::{Recipe, Semantics};
 
 use crate::compile::{Model, Options, name_from};
 use crate::error::{Error, Result};
@@ -47,6 +47,9 @@ pub struct PassArgs {
     /// How far results of Winograd's algorithm may be off, relative to a layer's largest result
     #[arg(long, value_name = "ERROR", default_value_t = kernels::WINOGRAD_ERROR, value_parser = error)]
     winograd_error: f64,
+    /// What a quantized model means: ort, qdq-float, fast
+    #[arg(long, value_name = "MEANING", default_value = "ort", value_parser = semantics)]
+    quant_semantics: Semantics,
 }
 
 /// What to compile for.
@@ -96,6 +99,11 @@ fn recipe(text: &str) -> std::result::Result<Recipe, String> {
     found.ok_or_else(|| format!("{text:?} is none of {}", all.join(", ")))
 }
 
+fn semantics(text: &str) -> std::result::Result<Semantics, String> {
+    let all: Vec<&str> = Semantics::ALL.iter().map(|s| s.name()).collect();
+    Semantics::from_name(text).ok_or_else(|| format!("{text:?} is none of {}", all.join(", ")))
+}
+
 /// All that the shared arguments say.
 pub struct Setup {
     pub model: Model,
@@ -123,6 +131,7 @@ pub fn setup(model: &ModelArgs, passes: &PassArgs, target: &TargetArgs, name: Op
     options.passes.check = passes.check;
     let winograd = !passes.no_winograd && !matches!(passes.recipe, Recipe::O0 | Recipe::Os);
     options.kernels.winograd = winograd.then_some(passes.winograd_error);
+    options.passes.semantics = passes.quant_semantics;
     let file = Model::open(&model.model)?;
     let options = model.options(options, &file)?;
     Ok(Setup { model: file, options, notes })

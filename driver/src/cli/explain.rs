@@ -1,4 +1,5 @@
-//! `maquette explain`: which rewrite fired where, and which nearly did and why not.
+//! `maquette explain`: which rewrite fired where, and which nearly did and why not; of a quantized model also what stays in
+//! floats, and how much does not.
 
 use super::arguments::{ModelArgs, PassArgs, TargetArgs, setup};
 use super::console::Console;
@@ -49,5 +50,8 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         }
     }
     console.table(&table, args.json);
+    if let Some(counts) = optimized.report.folded {
+        console.note(&format!("convolutions and matmuls folded: {} of {}", counts.folded, counts.products));
+    }
     Ok(())
 }

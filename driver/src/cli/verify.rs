@@ -134,7 +134,9 @@ fn whole(graph: Graph, inputs: &[Tensor], setup: &Setup, args: &Args, tolerance:
         None => {
             crate::compile::Watch::stage(&progress, "reference", 1);
             budget::reference(&graph)?;
-            eval::eval(&graph, inputs).map_err(status)?.into_iter().map(Some).collect()
+            // the reference rounds where the quantized model does
+            let meant = passes::run::meaning(&graph, setup.options.passes.semantics);
+            eval::eval(&meant, inputs).map_err(status)?.into_iter().map(Some).collect()
         }
     };
     let built = machine::build(graph, &setup.options, None, &progress)?;

@@ -168,6 +168,11 @@ fn kernel_last(build: &mut Build, weight: &Value) -> Result<Value, Fault> {
 
 /// A convolution of operands in ONNX's layout.
 pub fn convolve(cx: &mut Cx, x: &Value, w: &Value, bias: Option<Value>) -> Result<Value, Fault> {
+    convolve_in(cx, x, w, bias, Literal::number(x.dtype(), 0.0))
+}
+
+/// The same with `fill` in the padding.
+pub fn convolve_in(cx: &mut Cx, x: &Value, w: &Value, bias: Option<Value>, fill: Literal) -> Result<Value, Fault> {
     is_image(x, "the input of a convolution")?;
     must_be(w.rank() == x.rank(), &format!("the weights have {} axes", x.rank()), w)?;
     let group = group(cx)?;
@@ -185,7 +190,7 @@ pub fn convolve(cx: &mut Cx, x: &Value, w: &Value, bias: Option<Value>) -> Resul
         low: frame.low,
         high: frame.high,
         group,
-        fill: Literal::number(x.dtype(), 0.0),
+        fill,
         epilogue: Body::identity(),
     };
     let made = cx.add(op, &[&inputs, &weights])?;

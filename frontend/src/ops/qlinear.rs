@@ -7,7 +7,7 @@ use ir::{Dim, Dtype, Fault, Tensor};
 
 use crate::build::{Value, number};
 use crate::cx::{Cx, Made, axis, must_be, one, zero};
-use crate::ops::quant::{centered, is_scale, per_row, quantized};
+use crate::ops::quant::{all_known, bias_up, centered, down, integer_product, is_scale, steps, up};
 use crate::ops::{linear, window};
 
 /// A scale and a zero point, one number each. A zero point that is left out is zero.
@@ -25,17 +25,36 @@ fn pair(cx: &mut Cx, at: usize, dtype: Dtype) -> Result<[Value; 2], Fault> {
 
 fn dequantized(cx: &mut Cx, x: &Value, [scale, zero]: &[Value; 2]) -> Result<Value, Fault> {
     must_be(x.dtype() == zero.dtype(), &format!("it is of {} as its zero point", zero.dtype().name()), x)?;
-    cx.pointwise("{ t0 = cast.f32(a); t1 = cast.f32(c); t2 = sub(t0, t1); mul(t2, b) }", Dtype::F32, &[x, scale, zero])
+    up(cx, x, scale, Some(zero.clone()), 0)
 }
 
 fn quantized_to(cx: &mut Cx, x: &Value, [scale, zero]: &[Value; 2]) -> Result<Value, Fault> {
-    quantized(cx, x, scale, Some(zero), zero.dtype())
+    down(cx, x, scale, zero)
+}
+
+/// Scales and zero points as constants, if all of them are known.
+fn known_pairs<const N: usize>(cx: &mut Cx, pairs: [&[Value; 2]; N]) -> Option<[[Value; 2]; N]> {
+    let flat: Vec<&Value> = pairs.iter().flat_map(|p| p.iter()).collect();
+    let known = all_known(cx, &flat)?;
+    Some(std::array::from_fn(|i| [known[2 * i].clone(), known[2 * i + 1].clone()]))
+}
+
+/// Two operands joined as floats, if the steps of all are known: onnxruntime's order of roundings is restored where
+/// quantized arithmetic is folded.
+fn joined(cx: &mut Cx, op: ScalarOp, [a, b]: [&Value; 2], pairs: [&[Value; 2]; 3]) -> Result<Option<Value>, Fault> {
+    let Some([pa, pb, py]) = known_pairs(cx, pairs) else { return Ok(None) };
+    let (a, b) = (dequantized(cx, a, &pa)?, dequantized(cx, b, &pb)?);
+    let made = cx.apply(op, &[&a, &b])?;
+    quantized_to(cx, &made, &py).map(Some)
 }
 
 /// `a * ra + (b * rb + shift)`, rounded once behind each product.
 pub fn add(cx: &mut Cx) -> Made {
     let (a, b) = (cx.input(0)?, cx.input(3)?);
     let (pa, pb, py) = (pair(cx, 1, a.dtype())?, pair(cx, 4, a.dtype())?, pair(cx, 6, a.dtype())?);
+    if let Some(made) = joined(cx, ScalarOp::Add, [&a, &b], [&pa, &pb, &py])? {
+        return Ok(vec![made]);
+    }
     let ratio = |cx: &mut Cx, p: &[Value; 2]| cx.apply(ScalarOp::Div, &[&p[0], &py[0]]);
     let (ra, rb) = (ratio(cx, &pa)?, ratio(cx, &pb)?);
     let text = "{ t0 = cast.f32(b); t1 = mul(a, t0); t2 = cast.f32(d); t3 = mul(c, t2); t4 = add(t1, t3); t5 = cast.f32(e); sub(t5, t4) }";
@@ -49,6 +68,9 @@ pub fn add(cx: &mut Cx) -> Made {
 pub fn mul(cx: &mut Cx) -> Made {
     let (a, b) = (cx.input(0)?, cx.input(3)?);
     let (pa, pb, py) = (pair(cx, 1, a.dtype())?, pair(cx, 4, a.dtype())?, pair(cx, 6, a.dtype())?);
+    if let Some(made) = joined(cx, ScalarOp::Mul, [&a, &b], [&pa, &pb, &py])? {
+        return Ok(vec![made]);
+    }
     let scale = cx.pointwise("{ t0 = mul(a, b); div(t0, c) }", Dtype::F32, &[&pa[0], &pb[0], &py[0]])?;
     let (a, b) = (centered(cx, &a, Some(pa[1].clone()))?, centered(cx, &b, Some(pb[1].clone()))?);
     let acc = cx.apply(ScalarOp::Mul, &[&a, &b])?;
@@ -113,6 +135,11 @@ pub fn global_average(cx: &mut Cx) -> Made {
     for &at in &axes {
         count *= x.size(at)?;
     }
+    if let Some([px, py]) = known_pairs(cx, [&px, &py]) {
+        let wide = dequantized(cx, &x, &px)?;
+        let mean = cx.reduce(&wide, ReduceKind::Mean, &axes)?;
+        return Ok(vec![quantized_to(cx, &mean, &py)?]);
+    }
     let whole = centered(cx, &x, Some(px[1].clone()))?;
     let sum = cx.reduce(&whole, ReduceKind::Sum, &axes)?;
     let text = format!("{{ t0 = mul(b, {}); div(a, t0) }}", number(count as f64));
@@ -124,6 +151,13 @@ pub fn average(cx: &mut Cx) -> Made {
     let x = cx.input(0)?;
     let (px, py) = (pair(cx, 1, x.dtype())?, pair(cx, 3, x.dtype())?);
     let (x, last) = channels(cx, &x)?;
+    if let Some([px, py]) = known_pairs(cx, [&px, &py]) {
+        let wide = dequantized(cx, &x, &px)?;
+        cx.inputs = vec![Some(wide)];
+        let made = window::average(cx)?.remove(0);
+        let made = quantized_to(cx, &made, &py)?;
+        return Ok(vec![if last { cx.channels_last(&made)? } else { made }]);
+    }
     // the mean of whole numbers, so that halves are halves when they are rounded
     let whole = centered(cx, &x, Some(px[1].clone()))?;
     let whole = cx.cast(&whole, Dtype::F32)?;
@@ -160,17 +194,57 @@ pub fn concat(cx: &mut Cx) -> Made {
     Ok(vec![cx.concat(&parts.iter().collect::<Vec<_>>(), at)?])
 }
 
+/// The product of dequantized factors, if their steps are known and the weights are constant. `pb` holds the scale twice where
+/// there is no zero point.
+fn gemm_in_floats(cx: &mut Cx, [a, b]: [&Value; 2], pa: &[Value; 2], pb: [&Value; 2], turned: bool) -> Result<Option<Value>, Fault> {
+    let (c, full) = (cx.optional(6), cx.optional(7).is_some());
+    let (Some([pa]), Some(pb_known)) = (known_pairs(cx, [pa]), all_known(cx, &pb)) else { return Ok(None) };
+    let py = if full { Some(pair(cx, 7, Dtype::U8)?) } else { None };
+    let py = match &py {
+        Some(py) => match known_pairs(cx, [py]) {
+            Some([py]) => Some(py),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    let Some(steps) = steps(cx, &pa[0], &pb_known[0]) else { return Ok(None) };
+    if cx.as_const(b).is_none() || c.as_ref().is_some_and(|c| c.dtype() != Dtype::I32) {
+        return Ok(None);
+    }
+    let zero = (pb_known[1].dtype() == b.dtype()).then(|| pb_known[1].clone());
+    let left = dequantized(cx, a, &pa)?;
+    let mut right = up(cx, b, &pb_known[0], zero, usize::from(!turned))?;
+    if turned {
+        right = cx.transpose(&right, &[1, 0])?;
+    }
+    let mut made = cx.dot(&left, &right)?;
+    if let Some(c) = c {
+        let c = bias_up(cx, &c, &steps)?;
+        made = cx.apply(ScalarOp::Add, &[&made, &c])?;
+    }
+    Ok(Some(match py {
+        Some(py) => quantized_to(cx, &made, &py)?,
+        None => made,
+    }))
+}
+
 pub fn gemm(cx: &mut Cx) -> Made {
     let (mut a, mut b) = (cx.input(0)?, cx.input(3)?);
     let pa = pair(cx, 1, a.dtype())?;
     let (b_scale, b_zero, c) = (cx.input(4)?, cx.optional(5), cx.optional(6));
     is_scale(cx, &b_scale, "a scale")?;
     must_be(a.rank() == 2 && b.rank() == 2, "it takes matrices", &a)?;
-    let alpha = number(f64::from(cx.attrs.float_or("alpha", 1.0)?));
+    let alpha = cx.attrs.float_or("alpha", 1.0)?;
     if cx.attrs.flag("transA", false)? {
         a = cx.transpose(&a, &[1, 0])?;
     }
     let turned = cx.attrs.flag("transB", false)?;
+    if alpha == 1.0
+        && let Some(made) = gemm_in_floats(cx, [&a, &b], &pa, [&b_scale, b_zero.as_ref().unwrap_or(&b_scale)], turned)?
+    {
+        return Ok(vec![made]);
+    }
+    let alpha = number(f64::from(alpha));
     a = centered(cx, &a, Some(pa[1].clone()))?;
     if turned {
         b = cx.transpose(&b, &[1, 0])?;
@@ -199,10 +273,7 @@ fn product(
     zeros: [Option<Value>; 2],
     bias: Option<Value>,
 ) -> Result<Value, Fault> {
-    let [a_zero, b_zero] = zeros;
-    let a_zero = per_row(cx, a_zero)?;
-    let (left, right) = (centered(cx, a[0], a_zero)?, centered(cx, b, b_zero)?);
-    let acc = linear::product(cx, &left, &right)?;
+    let acc = integer_product(cx, a[0], b, zeros)?;
     let made = cx.pointwise("{ t0 = cast.f32(a); t1 = mul(b, c); mul(t0, t1) }", Dtype::F32, &[&acc, a[1], b_scale])?;
     match bias {
         Some(bias) => cx.apply(ScalarOp::Add, &[&made, &bias]),

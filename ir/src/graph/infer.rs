@@ -67,7 +67,9 @@ pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
         | Op::Scatter { .. }
         | Op::Softmax { .. }
         | Op::Attention { .. }
-        | Op::Resize { .. } => None,
+        | Op::Resize { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. } => None,
     }
 }
 
@@ -297,7 +299,47 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             }
             Ok(Type::new(types[0].dtype, shape.clone()))
         }
+        Op::Quantize { axis, block } => {
+            if !types[0].dtype.is_float() || !crate::quant::is_storage(types[2].dtype) {
+                return fail("quantize takes floats, and a zero point of at most 16 bits");
+            }
+            lined_up(op, types, *axis, *block)?;
+            Ok(Type::new(types[2].dtype, types[0].shape.clone()))
+        }
+        Op::Dequantize { axis, block } => {
+            if !types[0].dtype.is_int() || types[0].dtype.bytes() > 4 || types[2].dtype != types[0].dtype {
+                return fail("dequantize takes integers of at most 32 bits, and a zero point of their type");
+            }
+            lined_up(op, types, *axis, *block)?;
+            Ok(Type::new(types[1].dtype, types[0].shape.clone()))
+        }
     }
+}
+
+/// Scale and zero point of `quantize` and `dequantize`.
+fn lined_up(op: &Op, types: &[&Type], axis: usize, block: usize) -> Result<(), Fault> {
+    let (x, scale, zero) = (types[0], types[1], types[2]);
+    let fail = |what: &str| Err(wrong(op, types, what));
+    if !matches!(scale.dtype, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16) || zero.shape != scale.shape {
+        return fail("the scale is a float of at least 16 bits, and the zero point has its shape");
+    }
+    if scale.rank() == 0 {
+        return Ok(());
+    }
+    if axis >= x.rank() {
+        return fail(&format!("there is no axis {axis}"));
+    }
+    if block == 0 {
+        return if scale.shape == [x.shape[axis].clone()] {
+            Ok(())
+        } else {
+            fail(&format!("there is one scale per position of axis {axis}"))
+        };
+    }
+    let blocks = (x.shape[axis].clone() + Dim::from(block - 1)).floor_div(block as i64);
+    let fits =
+        scale.rank() == x.rank() && (0..x.rank()).all(|i| scale.shape[i] == if i == axis { blocks.clone() } else { x.shape[i].clone() });
+    if fits { Ok(()) } else { fail(&format!("there is one scale per {block} positions of axis {axis}")) }
 }
 
 /// The leading axes of an attention, and its scores `[.., s, t]`.

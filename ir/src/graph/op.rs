@@ -128,6 +128,12 @@ operators! {
     /// Resampling to `shape`. Per axis: source position = by `coordinate` from the result's index and `scale`
     /// (result size / source size as ONNX means it). `antialias` widens the filter when shrinking.
     Resize "resize" 1..1 { mode: ResizeMode, coordinate: Coordinate, scale: Vec<Real>, roi: Vec<Real>, shape: Vec<Dim>, antialias: bool, exclude_outside: bool, extrapolation: Real };
+    /// Floats as quantized numbers: `round(x / scale) + zero point`, held inside the range of the zero point's type, which
+    /// is the result's. Scale (operand 1) and zero point (operand 2) have one shape: one number `[]`, a list with one for
+    /// each position of `axis`, or with `block` above 0 one for every `block` positions of `axis` (as many axes as x).
+    Quantize "quantize" 3..3 { axis: usize, block: usize };
+    /// Quantized numbers as floats: `(x - zero point) * scale`, rounded once to the scale's type; operands as in `quantize`.
+    Dequantize "dequantize" 3..3 { axis: usize, block: usize };
 }
 
 /// An f64 attribute; compared by its bits.
@@ -228,7 +234,9 @@ macro_rules! epilogue_of {
             | Op::Scatter { .. }
             | Op::Softmax { .. }
             | Op::Attention { .. }
-            | Op::Resize { .. } => None,
+            | Op::Resize { .. }
+            | Op::Quantize { .. }
+            | Op::Dequantize { .. } => None,
         }
     };
 }
@@ -258,7 +266,9 @@ impl Op {
             | Op::Sort { .. }
             | Op::Scatter { .. }
             | Op::Softmax { .. }
-            | Op::Norm { .. } => {}
+            | Op::Norm { .. }
+            | Op::Quantize { .. }
+            | Op::Dequantize { .. } => {}
         }
         op
     }

@@ -134,7 +134,9 @@ fn bodies(op: &Op) -> Vec<&Body> {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
-        | Op::Resize { .. } => Vec::new(),
+        | Op::Resize { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. } => Vec::new(),
     }
 }
 
@@ -159,6 +161,8 @@ fn dims(op: &Op) -> Vec<&Dim> {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. } => Vec::new(),
     }

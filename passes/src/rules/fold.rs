@@ -72,7 +72,8 @@ pub const FOLD_SPLAT: Rule = Rule {
 pub const FOLD_CONSTANT: Rule = Rule {
     name: "fold_constant",
     about: "an operator over constants is computed now, where that is cheap",
-    root: |op| !matches!(op, Op::Input { .. } | Op::Const { .. }),
+    // dequantized weights stay as they are until the pass `quantization` has seen them
+    root: |op| !matches!(op, Op::Input { .. } | Op::Const { .. } | Op::Dequantize { .. }),
     at: |graph, id| {
         let operands = constants(graph, id)?;
         let Some(elements) = graph.ty(id).elements() else { return near("the result has a symbolic size") };
@@ -133,6 +134,8 @@ fn work(op: &Op, operands: &[&Tensor], elements: usize) -> usize {
         | Op::Gather { .. }
         | Op::Cumulate { .. }
         | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. } => 4,
     };

@@ -39,10 +39,34 @@ fn too_large(graph: &Graph, op: &Op, body: &Body, operands: &[NodeId]) -> Option
     (!fits).then_some("the joint body would read too many operands")
 }
 
-/// Whether every value that a body reads or gives takes 32 bits: such bodies run in lanes side by side.
+/// Whether a value takes 32 bits, or 8 and is widened on the way: bodies over such values run in lanes side by side.
+fn is_lane(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::I32) || is_byte(dtype)
+}
+
+fn is_byte(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::U8 | Dtype::I8)
+}
+
+/// Whether every value that a body reads or gives is one for lanes.
 fn in_lanes(graph: &Graph, operands: &[NodeId], result: Dtype) -> bool {
-    let lane = |d: Dtype| matches!(d, Dtype::F32 | Dtype::I32);
-    lane(result) && operands.iter().all(|&o| lane(graph.ty(o).dtype))
+    is_lane(result) && operands.iter().all(|&o| is_lane(graph.ty(o).dtype))
+}
+
+/// Terms that cost no more than looking a byte up.
+const TABLE: usize = 4;
+
+/// Whether a map gives a byte for each byte, and is dearer than a table of 256 of them.
+fn is_table(graph: &Graph, id: NodeId) -> bool {
+    let (Op::Map { body }, [x]) = (graph.op(id), &graph.operands(id)[..]) else { return false };
+    let bytes = is_byte(graph.ty(id).dtype) && is_byte(graph.ty(*x).dtype);
+    bytes && (body.terms.len() > TABLE || !body.terms.iter().all(|t| is_cheap(t.op)))
+}
+
+/// Whether the epilogue of an operator whose own result is of type `own` takes an operand, or gives a result, of `other`.
+/// Sums of integers become floats and bytes there; floats stay floats.
+fn speaks(own: Dtype, other: Dtype) -> bool {
+    own == other || (own == Dtype::I32 && is_lane(other))
 }
 
 /// The operand whose epilogue a map can become: it has one, gives the map's shape, and nothing else uses it.
@@ -74,9 +98,14 @@ fn takes(graph: &Graph, producer: NodeId, map: NodeId) -> bool {
             extras.push(o);
         }
     }
-    let typed = |id: NodeId| graph.ty(id).dtype == p.types[0];
+    let typed = |id: NodeId| speaks(p.types[0], graph.ty(id).dtype);
     let Op::Map { body } = graph.op(map) else { return false };
-    typed(producer) && typed(map) && extras.iter().all(|&o| typed(o)) && too_large(graph, graph.op(producer), body, &extras).is_none()
+    // what takes the whole of a sum to a byte ends there: a table is cheaper than more of the body
+    !is_table(graph, map)
+        && typed(producer)
+        && typed(map)
+        && extras.iter().all(|&o| typed(o))
+        && too_large(graph, graph.op(producer), body, &extras).is_none()
 }
 
 /// What an operator computes for each element of its result, coarsely.
@@ -100,6 +129,8 @@ fn weight(op: &Op) -> u8 {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. }
         | Op::Softmax { .. }
         | Op::Attention { .. }
         | Op::Resize { .. } => 0,
@@ -147,7 +178,7 @@ fn inlined(graph: &Graph, user: NodeId, inner: NodeId) -> Option<Match> {
                 return near("values of 32 bits would wait for others");
             }
         }
-        _ if operands.iter().any(|&o| graph.ty(o).dtype != p.types[0]) => return near("the epilogue would read another type"),
+        _ if operands.iter().any(|&o| !speaks(p.types[0], graph.ty(o).dtype)) => return near("the epilogue would read another type"),
         _ => {}
     }
     let mut b = Builder::new(graph, &[inner, user]);
@@ -188,6 +219,13 @@ fn joinable(graph: &Graph, inner: NodeId, user: NodeId) -> Result<(), &'static s
     if absorber(graph, inner).is_some() {
         return Err("its producer takes it as an epilogue");
     }
+    let below = graph.operands(inner);
+    if is_table(graph, inner) && !graph.operands(user).iter().all(|o| *o == inner || below.contains(o)) {
+        return Err("a table is cheaper than its body");
+    }
+    if is_table(graph, user) && below.len() > 1 {
+        return Err("the user is a table of one operand");
+    }
     if used_only_by(graph, inner, user) {
         return Ok(());
     }
@@ -219,7 +257,7 @@ fn is_cheap(op: ScalarOp) -> bool {
 
 pub const MAP_INTO_PRODUCER: Rule = Rule {
     name: "map_into_producer",
-    about: "a map behind an unshared dot, convolution, window, reduction or norm is its epilogue, if it reads few more values, of the same type",
+    about: "a map behind an unshared dot, convolution, window, reduction or norm is its epilogue, if it reads few more values, of the same type (behind sums of integers: floats and bytes)",
     root: |op| matches!(op, Op::Map { .. }),
     at: |graph, id| {
         let Some(producer) = absorber(graph, id) else {
@@ -330,7 +368,7 @@ fn ends_in_epilogue(graph: &Graph, mut id: NodeId) -> bool {
     while graph.use_count(id) == 1 {
         match graph.op(id) {
             Op::Reshape { .. } => id = graph.operands(id)[0],
-            op => return op.epilogue().is_some() && Pointwise::of(graph, id).is_some_and(|p| graph.ty(id).dtype == p.types[0]),
+            op => return op.epilogue().is_some() && Pointwise::of(graph, id).is_some_and(|p| speaks(p.types[0], graph.ty(id).dtype)),
         }
     }
     false

@@ -2,8 +2,9 @@
 
 use crate::layout::{is_identity, is_one};
 use crate::rule::{Builder, Rule, Val, near};
+use ir::graph::infer::window_type;
 use ir::graph::op::{Coordinate, PadMode, ReduceKind, WindowKind};
-use ir::scalar::Literal;
+use ir::scalar::{Literal, ScalarOp};
 use ir::{Body, Dim, NodeId, Op};
 
 pub const DROP_NO_OP: Rule = Rule {
@@ -35,6 +36,8 @@ pub const DROP_NO_OP: Rule = Rule {
             | Op::Cumulate { .. }
             | Op::Sort { .. }
             | Op::Scatter { .. }
+            | Op::Quantize { .. }
+            | Op::Dequantize { .. }
             | Op::Softmax { .. }
             | Op::Attention { .. }
             | Op::Norm { .. } => false,
@@ -212,7 +215,7 @@ pub const WINDOW_TO_REDUCE: Rule = Rule {
     about: "a window that sees all of its input once is a reduction",
     root: |op| matches!(op, Op::Window { .. }),
     at: |graph, id| {
-        let Op::Window { kind, size, dilation, low, high, epilogue, .. } = graph.op(id) else { return None };
+        let Op::Window { kind: from, size, dilation, low, high, epilogue, .. } = graph.op(id) else { return None };
         let operands = graph.operands(id);
         let shape = &graph.ty(operands[0]).shape;
         let spatial = size.len();
@@ -221,11 +224,17 @@ pub const WINDOW_TO_REDUCE: Rule = Rule {
         if !whole || size.iter().all(|&n| n == 1) {
             return None;
         }
-        let kind = match kind {
+        let kind = match from {
             WindowKind::Max => ReduceKind::Max,
             WindowKind::Sum => ReduceKind::Sum,
         };
-        let op = Op::Reduce { kind, axes: (1..=spatial).collect(), prologue: Body::identity(), epilogue: epilogue.clone() };
+        // a reduction adds in the type that its prologue gives
+        let dtype = graph.ty(operands[0]).dtype;
+        let prologue = match window_type(*from, dtype) {
+            sum if sum == dtype => Body::identity(),
+            sum => Body::of(ScalarOp::Cast(sum)),
+        };
+        let op = Op::Reduce { kind, axes: (1..=spatial).collect(), prologue, epilogue: epilogue.clone() };
         let mut b = Builder::new(graph, &[id]);
         let operands: Vec<Val> = operands.into_iter().map(Val::Old).collect();
         let value = b.add(op, &operands)?;

@@ -65,7 +65,9 @@ pub const SINK_TRANSPOSE: Rule = Rule {
         | Op::Conv { .. }
         | Op::Window { .. }
         | Op::Attention { .. }
-        | Op::Scatter { .. } => false,
+        | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. } => false,
     },
     at: |graph, id| {
         let operands = graph.operands(id);
@@ -154,7 +156,9 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
         | Op::Conv { .. }
         | Op::Window { .. }
         | Op::Attention { .. }
-        | Op::Scatter { .. } => return None,
+        | Op::Scatter { .. }
+        | Op::Quantize { .. }
+        | Op::Dequantize { .. } => return None,
     };
     let (mut values, mut gain, mut cost) = (Vec::with_capacity(moved.len()), 0i64, 0i64);
     let mut others = false;

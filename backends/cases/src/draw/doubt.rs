@@ -90,6 +90,7 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
         Op::Cumulate { .. } => !float,
         Op::Scatter { kind } => all && (!float || !matches!(kind, ScatterKind::Sum | ScatterKind::Prod)),
         Op::Softmax { .. } | Op::Norm { .. } | Op::Attention { .. } => false,
+        Op::Quantize { .. } | Op::Dequantize { .. } => all,
         Op::Resize { mode, .. } => all && *mode != ResizeMode::Linear && !matches!(mode, ResizeMode::Cubic50 | ResizeMode::Cubic75),
     }
 }

@@ -8,6 +8,7 @@
 mod attention;
 mod dot;
 mod map;
+mod quant;
 mod reduce;
 mod resize;
 mod scatter;
@@ -192,6 +193,8 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
             };
             attention::attention(operands, causal, *guarded, prologue, &shape)
         }
+        Op::Quantize { axis, block } => quant::quantize(operands[0], operands[1], operands[2], *axis, *block),
+        Op::Dequantize { axis, block } => quant::dequantize(operands[0], operands[1], operands[2], *axis, *block),
         Op::Resize { mode, coordinate, scale, roi, antialias, exclude_outside, extrapolation, .. } => {
             let sampling = resize::Sampling {
                 mode: *mode,

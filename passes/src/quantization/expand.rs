@@ -1,0 +1,84 @@
+//! `quantize` and `dequantize` become the maps that they are, for whoever comes after: the last word on what was not
+//! folded. Scales and zero points are lined up with the operand; blocks become an axis of their own.
+
+use crate::layout::one;
+use crate::run::Fuel;
+use ir::graph::Names;
+use ir::{Dim, Graph, NodeId, Op, Tensor, quant};
+
+/// Expands every one of them; fuel does not hold it up, since nothing behind this pass knows these operators.
+pub fn expand(graph: &mut Graph, _: &mut Fuel) -> usize {
+    let mut count = 0;
+    for id in graph.order() {
+        let (axis, block) = match *graph.op(id) {
+            Op::Quantize { axis, block } | Op::Dequantize { axis, block } => (axis, block),
+            _ => continue,
+        };
+        let new = one_of(graph, id, axis, block).expect("a verified operator is a map over lined up operands");
+        graph.replace(id, new);
+        graph.remove_unused(id);
+        count += 1;
+    }
+    count
+}
+
+fn one_of(graph: &mut Graph, id: NodeId, axis: usize, block: usize) -> Option<NodeId> {
+    let names = graph.node(id).names.clone();
+    let [x, scale, zero] = graph.operands(id)[..] else { return None };
+    let (dtype, scale_type, zero_type) = (graph.ty(x).dtype, graph.ty(scale).dtype, graph.ty(zero).dtype);
+    let known = graph.as_const(zero).and_then(|t| {
+        let numbers = t.to_i64s();
+        let first = *numbers.first()?;
+        numbers.iter().all(|&z| z == first).then_some(first)
+    });
+    let body = match graph.op(id) {
+        Op::Quantize { .. } => quant::quantize_body(dtype, scale_type, zero_type, known),
+        _ => quant::dequantize_body(dtype, scale_type, known),
+    };
+    let shape = graph.ty(x).shape.clone();
+    let extent = shape.get(axis).and_then(Dim::fixed);
+    let lists = if known.is_some() { vec![scale] } else { vec![scale, zero] };
+    let lined = |graph: &mut Graph, to: &[Dim], list: NodeId| reshape(graph, list, to, &names);
+    if block == 0 || graph.ty(scale).rank() == 0 {
+        let mut operands = vec![x];
+        for list in lists {
+            let column = if graph.ty(list).rank() == 0 {
+                Vec::new()
+            } else {
+                std::iter::once(shape[axis].clone()).chain(std::iter::repeat_n(one(), shape.len() - axis - 1)).collect()
+            };
+            operands.push(lined(graph, &column, list)?);
+        }
+        return graph.add(Op::Map { body }, &operands, &names).ok();
+    }
+    let extent = extent?;
+    if extent % block as i64 == 0 {
+        let split = |n: [Dim; 2]| [&shape[..axis], &n[..], &shape[axis + 1..]].concat();
+        let blocks = Dim::from(extent / block as i64);
+        let mut operands = vec![lined(graph, &split([blocks.clone(), Dim::from(block)]), x)?];
+        for list in lists {
+            operands.push(lined(graph, &split([blocks.clone(), one()]), list)?);
+        }
+        let made = graph.add(Op::Map { body }, &operands, &names).ok()?;
+        return reshape(graph, made, &shape, &names);
+    }
+    let places: Vec<i64> = (0..extent).map(|i| i / block as i64).collect();
+    let places = graph.constant(Tensor::i64s(&[places.len()], &places), &[]);
+    let mut operands = vec![x];
+    for list in lists {
+        operands.push(graph.add(Op::Gather { axis }, &[list, places], &names).ok()?);
+    }
+    graph.add(Op::Map { body }, &operands, &names).ok()
+}
+
+fn reshape(graph: &mut Graph, x: NodeId, shape: &[Dim], names: &Names) -> Option<NodeId> {
+    if graph.ty(x).shape == shape {
+        return Some(x);
+    }
+    if let (Some(tensor), Some(sizes)) = (graph.as_const(x), ir::dim::fixed(shape)) {
+        let view = tensor.reshape(&sizes);
+        let names = graph.node(x).names.clone();
+        return Some(graph.constant(view, &names));
+    }
+    graph.add(Op::Reshape { shape: shape.to_vec() }, &[x], names).ok()
+}
