@@ -106,7 +106,9 @@ impl Build<'_> {
             | Op::Softmax { .. }
             | Op::Norm { .. }
             | Op::Attention { .. }
-            | Op::Resize { .. } => None,
+            | Op::Resize { .. }
+            | Op::Quantize { .. }
+            | Op::Dequantize { .. } => None,
         };
         Some(found.map_or((low, high), |(a, b)| (a.max(low), b.min(high))))
     }
