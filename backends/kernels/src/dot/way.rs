@@ -252,7 +252,7 @@ impl Way {
         }
     }
 
-    /// A element, or a vector of them, as the statement reads it. `flip` is a register that was set to do it, if there is one.
+    /// An element of A, or a vector of them, as the statement reads it. `flip` is a register that was set to do it, if there is one.
     pub fn prepare(self, left: V, flip: Option<V>, w: &mut Writer) {
         if self.flips() {
             w.binary(Binary::Xor, left, left, flip.map_or(Operand::Bits(FLIP), Operand::V));
