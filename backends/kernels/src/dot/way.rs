@@ -183,7 +183,8 @@ impl Way {
             Way::Long { .. } => rows * (1.0 + 3.0 * vectors),
             // rows and columns are brought together
             Way::Matrices(_) => rows * vectors / 2.0 + vectors + rows / 4.0,
-            Way::Widened { .. } => rows * (1.0 + 4.0 * vectors),
+            // B comes in halves, an element of A is widened, each product added
+            Way::Widened { .. } => rows * (1.0 + 4.0 * vectors) + 2.0 * vectors,
         }
     }
 
