@@ -46,6 +46,8 @@ pub struct Options {
     pub bind: BTreeMap<String, Tensor>,
     /// Shapes of inputs that are at hand.
     pub shapes: BTreeMap<String, Vec<usize>>,
+    /// Outputs that the next run finds as inputs: the names of both.
+    pub state: Vec<(String, String)>,
 }
 
 impl Options {
@@ -61,7 +63,13 @@ impl Options {
             dims: BTreeMap::new(),
             bind: BTreeMap::new(),
             shapes: BTreeMap::new(),
+            state: Vec::new(),
         }
+    }
+
+    /// Whether an input is the caller's to give.
+    pub fn is_given(&self, input: &str) -> bool {
+        !self.bind.contains_key(input) && self.state.iter().all(|(_, name)| name != input)
     }
 }
 
@@ -227,12 +235,13 @@ fn sound(program: &Program, level: &Level) -> Result<()> {
 /// A program per level, in their order, each verified; weights lie in all as the widest level wants them. Faults: all that
 /// the levels find, each once.
 pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<(&'static Level, Program)>> {
+    let kept = crate::state::kept(graph, &options.state)?;
     watch.stage("planning", options.levels.len());
     let (mut programs, mut faults): (Vec<_>, Vec<Fault>) = (Vec::new(), Vec::new());
     let widest = options.levels.iter().map(|level| level.facts).rev().max_by_key(|facts| facts.vector_bytes);
     for &level in &options.levels {
         let facts = level.facts;
-        match kernels::lower_like(graph, facts, widest.unwrap_or(facts), options.kernels) {
+        match kernels::lower_keeping(graph, facts, widest.unwrap_or(facts), options.kernels, &kept) {
             Ok(program) => {
                 sound(&program, level)?;
                 match budget::arena(&program) {

@@ -18,12 +18,32 @@ const BAD_SIZE: i32 = 3;
 pub struct Feeds<'a> {
     arrays: &'a Arrays,
     by_input: BTreeMap<String, &'a Array>,
+    /// How many runs the arrays are for, one after the other, by their first axes; `None`: one, without such an axis.
+    runs: Option<usize>,
+}
+
+/// An array as one run sees it.
+fn of_one_run(array: &Array, several: bool) -> Array {
+    let mut array = array.clone();
+    if several && !array.header.shape.is_empty() {
+        array.header.shape.remove(0);
+    }
+    array
 }
 
 impl<'a> Feeds<'a> {
     /// `bound`: inputs that are constants already. Faults: arrays that no input wants (usage), and those that do not fit
     /// what the model declares (status 3).
     pub fn new(arrays: &'a Arrays, inputs: &[Declared], bound: &dyn Fn(&str) -> bool) -> Result<Feeds<'a>> {
+        Feeds::matched(arrays, inputs, bound, false)
+    }
+
+    /// The same with an axis more in front of each array, of the runs that follow each other. Fault: not all say as many.
+    pub fn of_runs(arrays: &'a Arrays, inputs: &[Declared], bound: &dyn Fn(&str) -> bool) -> Result<Feeds<'a>> {
+        Feeds::matched(arrays, inputs, bound, true)
+    }
+
+    fn matched(arrays: &'a Arrays, inputs: &[Declared], bound: &dyn Fn(&str) -> bool, several: bool) -> Result<Feeds<'a>> {
         let free: Vec<&Declared> = inputs.iter().filter(|i| !bound(&i.name)).collect();
         let (mut by_input, mut faults) = (BTreeMap::new(), Vec::new());
         for array in &arrays.list {
@@ -44,25 +64,47 @@ impl<'a> Feeds<'a> {
         if !faults.is_empty() {
             return Err(faults.into());
         }
-        let wrong: Vec<String> = misfits(&free, &by_input);
-        if wrong.is_empty() { Ok(Feeds { arrays, by_input }) } else { Err(status(wrong)) }
+        let single: BTreeMap<String, Array> =
+            by_input.iter().map(|(name, array): (&String, &&Array)| (name.clone(), of_one_run(array, several))).collect();
+        let wrong: Vec<String> = misfits(&free, &single.iter().map(|(name, array)| (name.clone(), array)).collect());
+        if !wrong.is_empty() {
+            return Err(status(wrong));
+        }
+        let counts: Vec<usize> = by_input.values().map(|a| a.header.shape.first().copied().unwrap_or(0)).collect();
+        if several && counts.iter().any(|&n| n == 0 || n != counts[0]) {
+            let what = "with --state the first axis of every array is that of the runs that follow each other, and they differ";
+            return Err(status(vec![format!("{what}: {counts:?}")]));
+        }
+        Ok(Feeds { arrays, by_input, runs: several.then(|| counts.first().copied().unwrap_or(1)) })
     }
 
     /// The shapes of all, which give open dimensions their sizes.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.by_input.iter().map(|(name, array)| (name.clone(), array.header.shape.clone())).collect()
+        let shape = |array: &Array| of_one_run(array, self.runs.is_some()).header.shape;
+        self.by_input.iter().map(|(name, array)| (name.clone(), shape(array))).collect()
     }
 
-    /// The tensors in the order of the graph's inputs. Faults: one is missing, or of another type or shape (status 3).
+    /// The tensors of the one run, in the order of the graph's inputs. Faults: as [`Feeds::per_run`].
     pub fn tensors(&self, graph: &Graph) -> Result<Vec<Tensor>> {
+        Ok(self.per_run(graph, &|_| true)?.pop().unwrap_or_default())
+    }
+
+    /// The tensors of each run, in the order of those inputs of the graph that are `given`. Faults: one is missing, or of another
+    /// type or shape (status 3).
+    pub fn per_run(&self, graph: &Graph, given: &dyn Fn(&str) -> bool) -> Result<Vec<Vec<Tensor>>> {
         let (mut tensors, mut wrong) = (Vec::new(), Vec::new());
         let sizes = self.sizes(graph);
         for &id in graph.inputs() {
             let Op::Input { name, ty } = graph.op(id) else { continue };
+            if !given(name) {
+                continue;
+            }
             match self.by_input.get(name) {
                 None => wrong.push(format!("input {name:?}: got nothing, wanted {ty}")),
-                Some(array) if !fits(array, ty, &sizes) => wrong.push(format!("input {name:?}: got {}, wanted {ty}", array.header)),
-                Some(array) => tensors.push(self.arrays.tensor(array, ty.dtype)?),
+                Some(array) => match of_one_run(array, self.runs.is_some()) {
+                    one if !fits(&one, ty, &sizes) => wrong.push(format!("input {name:?}: got {}, wanted {ty}", one.header)),
+                    _ => tensors.push(self.arrays.tensor(array, ty.dtype)?),
+                },
             }
         }
         for (name, size) in &sizes {
@@ -70,7 +112,11 @@ impl<'a> Feeds<'a> {
                 wrong.push(format!("dimension {name}: got {size}, wanted {low} to {high}"));
             }
         }
-        if wrong.is_empty() { Ok(tensors) } else { Err(status(wrong)) }
+        if !wrong.is_empty() {
+            return Err(status(wrong));
+        }
+        let Some(runs) = self.runs else { return Ok(vec![tensors]) };
+        Ok((0..runs).map(|run| tensors.iter().map(|t| part(t, run)).collect()).collect())
     }
 
     /// The sizes that open dimensions have in the arrays: where they differ, the first.
@@ -79,6 +125,7 @@ impl<'a> Feeds<'a> {
         for &id in graph.inputs() {
             let Op::Input { name, ty } = graph.op(id) else { continue };
             let Some(array) = self.by_input.get(name) else { continue };
+            let array = of_one_run(array, self.runs.is_some());
             for (dim, &size) in ty.shape.iter().zip(&array.header.shape) {
                 if let Some(name) = dim.as_symbol() {
                     sizes.entry(name.into()).or_insert(size as i64);
@@ -87,6 +134,13 @@ impl<'a> Feeds<'a> {
         }
         sizes
     }
+}
+
+/// What a tensor has for one run.
+fn part(tensor: &Tensor, run: usize) -> Tensor {
+    let rest = &tensor.shape()[1..];
+    let bytes = rest.iter().product::<usize>() * tensor.dtype().bytes();
+    Tensor::dense(tensor.dtype(), rest, tensor.bytes()[run * bytes..(run + 1) * bytes].to_vec())
 }
 
 fn status(what: Vec<String>) -> Error {

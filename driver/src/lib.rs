@@ -19,6 +19,7 @@ pub mod npz;
 pub mod plan;
 pub mod prune;
 pub mod quantize;
+pub mod state;
 pub mod table;
 pub mod target;
 pub mod view;

@@ -135,6 +135,9 @@ fn objects(
     let system = options.target.system;
     symbols.push((native.cpu)(&cpu_symbol, system, levels.iter().fold(0, |word, level| word | level.mask)));
     symbols.extend(clif::entry(&target, &entry).map_err(Error::from)?);
+    if description.state_bytes > 0 {
+        symbols.push(clif::reset(&target, name, description.state_bytes).map_err(Error::from)?);
+    }
     if weights.is_none() {
         symbols.push(Symbol::constant(&weights_symbol, WEIGHTS_ALIGN, content(pool)));
     }
@@ -157,7 +160,8 @@ impl Objects {
     pub fn library(&self, description: &Description) -> Result<Code> {
         let name = &description.name;
         let mut symbols = self.symbols.clone();
-        symbols.extend(artifact::descriptor(description, &format!("{name}.run"), &format!("{name}.cpu"), None)?);
+        let reset = (description.state_bytes > 0).then(|| format!("{name}.reset"));
+        symbols.extend(artifact::descriptor(description, &format!("{name}.run"), &format!("{name}.cpu"), reset.as_deref())?);
         Ok(self.code(symbols))
     }
 
@@ -170,7 +174,12 @@ impl Objects {
             inputs: &self.inputs,
             outputs: &self.outputs,
             symbols: &self.sizes,
-            memory: clif::Memory { arena_bytes: d.arena_bytes, arena_align: d.arena_align, worker_bytes: d.worker_bytes },
+            memory: clif::Memory {
+                arena_bytes: d.arena_bytes,
+                arena_align: d.arena_align,
+                worker_bytes: d.worker_bytes,
+                state_bytes: d.state_bytes,
+            },
             weights_bytes: (d.weights_bytes > 0).then_some(d.weights_bytes),
         };
         let mut symbols = self.symbols.clone();
@@ -252,6 +261,7 @@ fn describe(programs: &[(&'static Level, Program)], options: &Options, weights_b
         arena_bytes: memory.arena_bytes,
         arena_align: memory.arena_align,
         worker_bytes: memory.worker_bytes,
+        state_bytes: memory.state_bytes,
         weights_bytes,
         ..Description::default()
     }

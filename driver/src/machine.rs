@@ -122,25 +122,40 @@ impl Machine {
 
     /// The outputs by name, in order, of their actual sizes. Fault: the model returns a status.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<(String, Tensor)>> {
-        let (arguments, feed) = self.feed(inputs, &[])?;
+        Ok(self.runs(std::slice::from_ref(&inputs.to_vec()))?.pop().unwrap_or_default())
+    }
+
+    /// The same for runs that follow each other, which a model with state takes.
+    pub fn runs(&self, runs: &[Vec<Tensor>]) -> Result<Vec<Vec<(String, Tensor)>>> {
+        let (mut arguments, mut feed) = (self.arguments.clone(), Vec::new());
+        for inputs in runs {
+            let (said, mut part) = self.feed(inputs, &[])?;
+            arguments = said;
+            feed.append(&mut part);
+        }
         let bytes = bytes::Bytes::from(execute(&self.program, &arguments, &self.runner, &feed)?);
         let wrong = || Error::Internal(format!("the compiled model wrote {} bytes, which its outputs are not", bytes.len()));
         let symbols = &self.signature.symbols;
-        let values = bytes.get(..8 * symbols.len()).ok_or_else(wrong)?.chunks_exact(8);
-        let values = values.map(|value| i64::from_le_bytes(value.try_into().expect("chunks of 8 bytes")));
-        let values: BTreeMap<Arc<str>, i64> = symbols.iter().map(|s| s.name.clone()).zip(values).collect();
-        let mut at = 8 * symbols.len();
-        let mut outputs = Vec::new();
-        for port in &self.signature.outputs {
-            let shape = port.shape_at(&values).ok_or_else(wrong)?;
-            let end = at + shape.iter().product::<usize>() * port.ty.dtype.bytes();
-            if end > bytes.len() {
-                return Err(wrong());
+        let mut at = 0;
+        let mut all = Vec::with_capacity(runs.len());
+        for _ in runs {
+            let values = bytes.get(at..at + 8 * symbols.len()).ok_or_else(wrong)?.chunks_exact(8);
+            let values = values.map(|value| i64::from_le_bytes(value.try_into().expect("chunks of 8 bytes")));
+            let values: BTreeMap<Arc<str>, i64> = symbols.iter().map(|s| s.name.clone()).zip(values).collect();
+            at += 8 * symbols.len();
+            let mut outputs = Vec::new();
+            for port in &self.signature.outputs {
+                let shape = port.shape_at(&values).ok_or_else(wrong)?;
+                let end = at + shape.iter().product::<usize>() * port.ty.dtype.bytes();
+                if end > bytes.len() {
+                    return Err(wrong());
+                }
+                outputs.push((port.name.clone(), Tensor::dense(port.ty.dtype, &shape, bytes.slice(at..end))));
+                at = end;
             }
-            outputs.push((port.name.clone(), Tensor::dense(port.ty.dtype, &shape, bytes.slice(at..end))));
-            at = end;
+            all.push(outputs);
         }
-        if at == bytes.len() { Ok(outputs) } else { Err(wrong()) }
+        if at == bytes.len() { Ok(all) } else { Err(wrong()) }
     }
 
     /// How long each of so many runs took, measured inside the program.

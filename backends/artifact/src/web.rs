@@ -30,6 +30,7 @@ pub fn mjs(description: &Description) -> Result<String, Fault> {
     let d = description;
     let mut fields = interface(d)?;
     check(d)?;
+    fields.push(("state_bytes", d.state_bytes.to_string()));
     fields.push(("weights_bytes", d.weights_bytes.to_string()));
     let mut files: Vec<String> = d.levels.iter().map(|level| module_file(d, level)).collect();
     files.extend((d.weights_bytes > 0).then(|| format!("{}.bin", d.name)));

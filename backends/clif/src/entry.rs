@@ -10,7 +10,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use ir::Program;
 use ir::fault::Fault;
-use ir::program::WEIGHTS_ALIGN;
+use ir::program::{STATE_ALIGN, WEIGHTS_ALIGN};
 
 use crate::Target;
 use crate::function::{Body, I32, I64, function};
@@ -61,15 +61,18 @@ pub struct Memory {
     pub arena_align: u64,
     /// A multiple of `arena_align`.
     pub worker_bytes: u64,
+    /// A multiple of [`STATE_ALIGN`].
+    pub state_bytes: u64,
 }
 
 impl Memory {
     pub fn of<'a>(programs: impl IntoIterator<Item = &'a Program>) -> Memory {
-        let mut memory = Memory { arena_bytes: 0, arena_align: 1, worker_bytes: 0 };
+        let mut memory = Memory { arena_bytes: 0, arena_align: 1, worker_bytes: 0, state_bytes: 0 };
         for program in programs {
             memory.arena_bytes = memory.arena_bytes.max(program.arena_bytes);
             memory.arena_align = memory.arena_align.max(program.arena_align);
             memory.worker_bytes = memory.worker_bytes.max(program.worker_bytes);
+            memory.state_bytes = memory.state_bytes.max(program.state_bytes.next_multiple_of(STATE_ALIGN));
         }
         let align = memory.arena_align;
         Memory {
@@ -87,6 +90,7 @@ pub(crate) mod call {
     pub const INPUT_BYTES: i32 = 16;
     pub const ARENA: i32 = 24;
     pub const ARENA_BYTES: i32 = 32;
+    pub const STATE: i32 = 40;
     pub const WEIGHTS: i32 = 48;
     pub const SYMBOLS: i32 = 56;
     pub const PARALLEL_FOR: i32 = 64;
@@ -115,8 +119,9 @@ pub(crate) const ARENA: usize = 0;
 pub(crate) const SCRATCH: usize = 1;
 pub(crate) const WEIGHTS: usize = 2;
 pub(crate) const SYMBOLS: usize = 3;
+pub(crate) const STATE: usize = 4;
 /// The inputs, then the outputs.
-pub(crate) const FIRST_PORT: usize = 4;
+pub(crate) const FIRST_PORT: usize = 5;
 
 /// Bytes of a port in `NAME.ports`: its size, its alignment less one.
 const PORT: i64 = 16;
@@ -158,6 +163,22 @@ pub fn entry(target: &Target, entry: &Entry) -> Result<Vec<Symbol>, Fault> {
     Ok(symbols)
 }
 
+/// `void NAME.reset(void *state)`: what the state is before the first run.
+/// Fault: none that a state of less than 2^62 bytes has.
+pub fn reset(target: &Target, name: &str, state_bytes: u64) -> Result<Symbol, Fault> {
+    function(&target.any, target.machine, &format!("{name}.reset"), &[I64], &[], |body, params| {
+        let state = params[0];
+        let words = body.long((state_bytes / 8) as i64);
+        body.count(words, |body, i| {
+            let at = body.mul_imm(i, 8);
+            let at = body.add(state, at);
+            let zero = body.long(0);
+            body.store(zero, at, 0);
+        });
+        body.b.ins().return_(&[]);
+    })
+}
+
 /// `void task(void *context, int64_t i, int64_t worker)`: call `i` of the step at work.
 fn write_task(body: &mut Body, params: &[Value]) {
     let &[context, i, worker] = params else { unreachable!("three were declared") };
@@ -191,6 +212,7 @@ impl Run<'_, '_, '_> {
         self.ports(call::INPUTS, 0, inputs);
         self.ports(call::OUTPUTS, inputs, outputs);
         let arena = self.arena();
+        self.state();
         self.weights();
         let symbols = (!program.symbols.is_empty()).then(|| self.words(call::SYMBOLS));
         self.arena_size(arena);
@@ -295,6 +317,15 @@ impl Run<'_, '_, '_> {
         let bytes = self.body.load(I64, self.call, call::ARENA_BYTES);
         let short = self.body.cmp(IntCC::UnsignedLessThan, bytes, needed);
         self.fail_if(short, status::ARENA);
+    }
+
+    fn state(&mut self) {
+        if self.memory.state_bytes > 0 {
+            let state = self.body.load(I64, self.call, call::STATE);
+            self.refuse_null(state);
+            self.refuse_misaligned(state, STATE_ALIGN);
+            self.base(STATE, state);
+        }
     }
 
     fn weights(&mut self) {

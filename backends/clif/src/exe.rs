@@ -6,7 +6,8 @@
 //! PROGRAM [WEIGHTS] [--bench N]
 //! ```
 //! `WEIGHTS` is there exactly when the weights lie in a file. In: the free symbols (int64, little endian), the dense inputs at
-//! their actual sizes, then the end. Out: all symbols, the dense outputs at theirs; with `--bench N` instead the nanoseconds of each of N runs, after one that is not
+//! their actual sizes, then the end; a model with state goes on as long as more of them come. Out: all symbols, the dense outputs
+//! at theirs, for each run; with `--bench N` instead the nanoseconds of each of N runs, after one that is not
 //! counted, in decimal, a line each. Exit: the status of the run, or a code of [`code`].
 
 use artifact::Symbol;
@@ -84,6 +85,7 @@ struct Layout {
     inputs: Vec<u64>,
     outputs: Vec<u64>,
     symbols: u64,
+    state: u64,
     bytes: u64,
 }
 
@@ -101,7 +103,8 @@ impl Layout {
         let inputs = places(exe.inputs).ok_or_else(too_large)?;
         let outputs = places(exe.outputs).ok_or_else(too_large)?;
         let symbols = place(8 * exe.symbols.len() as u64).ok_or_else(too_large)?;
-        Ok(Layout { inputs, outputs, symbols, bytes: end })
+        let state = place(exe.memory.state_bytes).ok_or_else(too_large)?;
+        Ok(Layout { inputs, outputs, symbols, state, bytes: end })
     }
 }
 
@@ -145,7 +148,14 @@ impl Main<'_, '_, '_> {
         let runs = self.arguments(stack);
         let memory = self.map(self.layout.bytes as i64);
         let call = self.fill(memory, stack);
-        self.read_all(memory);
+        self.read_all(memory, 0);
+        if self.exe.memory.state_bytes == 0 {
+            let more = self.more(memory);
+            self.end_if(more, status::SIZE);
+        }
+        let again = self.body.block();
+        self.body.jump(again);
+        self.body.at(again);
         let status = self.run(call);
         self.give_if(status);
         let measure = self.body.cmp_imm(IntCC::NotEqual, runs, 0);
@@ -155,6 +165,15 @@ impl Main<'_, '_, '_> {
         self.bench(call, runs);
         self.body.at(results);
         self.write_all(memory);
+        if self.exe.memory.state_bytes > 0 {
+            let (next, end) = (self.body.block(), self.body.block());
+            let more = self.more(memory);
+            self.body.branch(more, next, end);
+            self.body.at(next);
+            self.read_all(memory, 1);
+            self.body.jump(again);
+            self.body.at(end);
+        }
         self.body.give_status(0);
     }
 
@@ -292,6 +311,9 @@ impl Main<'_, '_, '_> {
         }
         let symbols = self.body.add_imm(memory, layout.symbols as i64);
         self.body.store(symbols, call, call::SYMBOLS);
+        // the system's memory is zeros, as after a reset
+        let state = self.body.add_imm(memory, layout.state as i64);
+        self.body.store(state, call, call::STATE);
         let cpu = self.call(self.exe.cpu, &[stack]);
         self.body.store(cpu, call, call::CPU);
         call
@@ -318,10 +340,26 @@ impl Main<'_, '_, '_> {
         self.end_if(failed, code);
     }
 
-    fn read_all(&mut self, memory: Value) {
-        let free = self.exe.symbols.iter().take_while(|s| s.origin == Origin::Free).count();
-        self.transfer(self.read, memory, self.layout.symbols, 8 * free as u64, status::SIZE);
+    /// How many symbols are read.
+    fn free(&self) -> usize {
+        self.exe.symbols.iter().take_while(|s| s.origin == Origin::Free).count()
+    }
+
+    /// Where the first byte of a run goes: into the symbols, or the first input that has any. Only where symbols are read are there
+    /// inputs of no fixed size.
+    fn first(&self) -> Option<u64> {
+        if self.free() > 0 {
+            return Some(self.layout.symbols);
+        }
+        let inputs = self.layout.inputs.iter().zip(self.exe.inputs);
+        inputs.into_iter().find(|(_, port)| port.bytes > 0).map(|(place, _)| *place)
+    }
+
+    /// Reads symbols and inputs, of which the first `done` bytes are there.
+    fn read_all(&mut self, memory: Value, done: u64) {
+        let (free, first) = (self.free(), self.first());
         if free > 0 {
+            self.transfer(self.read, memory, self.layout.symbols + done, 8 * free as u64 - done, status::SIZE);
             // sizes are believed from here on
             let (symbols, bad) = (self.body.add_imm(memory, self.layout.symbols as i64), self.body.cold());
             Sizes { body: self.body, symbols: self.exe.symbols, at: symbols }.check_ranges(bad);
@@ -332,14 +370,22 @@ impl Main<'_, '_, '_> {
             self.body.at(good);
         }
         for (place, port) in self.layout.inputs.iter().zip(self.exe.inputs) {
-            self.transfer_port(self.read, memory, *place, port, status::SIZE);
+            match first == Some(*place) {
+                true => self.transfer(self.read, memory, *place + done, port.bytes - done, status::SIZE),
+                false => self.transfer_port(self.read, memory, *place, port, status::SIZE),
+            }
         }
-        // more than the inputs is as wrong as less
-        let beyond = self.body.stack(8);
+    }
+
+    /// Whether a byte more comes; it is the first of the next run's.
+    fn more(&mut self, memory: Value) -> Value {
+        let beyond = match self.first() {
+            Some(place) if self.exe.memory.state_bytes > 0 => self.body.add_imm(memory, place as i64),
+            _ => self.body.stack(8),
+        };
         let one = self.body.long(1);
         let failed = self.body.call(self.read, &[beyond, one], Some(I32)).expect("it was asked for");
-        let more = self.body.cmp_imm(IntCC::Equal, failed, 0);
-        self.end_if(more, status::SIZE);
+        self.body.cmp_imm(IntCC::Equal, failed, 0)
     }
 
     fn write_all(&mut self, memory: Value) {

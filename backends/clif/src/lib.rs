@@ -13,7 +13,7 @@ mod steps;
 mod symbols;
 mod target;
 
-pub use entry::{Entry, Level, Memory, Weights, entry};
+pub use entry::{Entry, Level, Memory, Weights, entry, reset};
 pub use exe::{Exe, exe};
 pub use scalar::scalar_kernel;
 pub use target::Target;

@@ -22,7 +22,7 @@ use ir::kernel::KernelBody;
 use ir::program::{Address, Call};
 
 use crate::Target;
-use crate::entry::{ARENA, BASES, FIRST_PORT, Level, SCRATCH, SYMBOLS, WEIGHTS};
+use crate::entry::{ARENA, BASES, FIRST_PORT, Level, SCRATCH, STATE, SYMBOLS, WEIGHTS};
 use crate::function::{Body, I32, I64, function};
 
 /// Bytes of a step in the tables of these programs.
@@ -66,6 +66,7 @@ impl Run {
                 Address::Arena { offset } => (ARENA, offset),
                 Address::Scratch { offset } => (SCRATCH, offset),
                 Address::Constant { index, offset } => (WEIGHTS, level.constants[index] + offset),
+                Address::State { offset } => (STATE, offset),
                 Address::Input { index, offset } => (FIRST_PORT + index, offset),
                 Address::Output { index, offset } => (FIRST_PORT + inputs + index, offset),
                 Address::Symbols { offset } => (SYMBOLS, offset),

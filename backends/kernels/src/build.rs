@@ -8,7 +8,7 @@ use crate::tasks::{Cut, Tasks};
 use crate::{reach, tidy};
 use ir::dim::Dim;
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Address, Call, Packed, Part, Port, Program, Step, When};
+use ir::program::{Address, Call, Packed, Part, Port, Program, STATE_ALIGN, Step, When};
 use ir::tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub enum Home {
     Constant(usize),
     /// In the arena, alive from its first to its last call.
     Arena,
+    /// In the state, from this byte on.
+    State(u64),
     /// In the scratch of the worker that runs the call: alive for one call.
     Scratch,
     /// The symbols' values, 8 bytes each.
@@ -100,6 +102,7 @@ pub struct Builder<'a> {
     pub when: Vec<When>,
     /// Set while a node is lowered by kernels that go exactly as far as symbols say. While it is not, shapes are what they say.
     pub open: Option<Open>,
+    state_bytes: u64,
     /// What the steps to come compute, and from where: set by the driver of the lowering.
     pub what: String,
     pub names: Vec<Arc<str>>,
@@ -122,6 +125,7 @@ impl<'a> Builder<'a> {
             symbols_buffer: None,
             when: Vec::new(),
             open: None,
+            state_bytes: 0,
             what: String::new(),
             names: Vec::new(),
         }
@@ -130,6 +134,13 @@ impl<'a> Builder<'a> {
     pub fn buffer(&mut self, name: impl Into<String>, home: Home, bytes: u64) -> BufferId {
         self.buffers.push(Buffer { name: name.into(), home, bytes, halo: None });
         BufferId(self.buffers.len() - 1)
+    }
+
+    /// A tensor that lives from run to run.
+    pub fn state(&mut self, name: impl Into<String>, bytes: u64) -> BufferId {
+        let start = self.state_bytes;
+        self.state_bytes = (start + bytes).next_multiple_of(STATE_ALIGN);
+        self.buffer(name, Home::State(start), bytes)
     }
 
     /// A packed constant as a buffer.
@@ -295,6 +306,7 @@ impl<'a> Builder<'a> {
                 Home::Arena => Address::Arena { offset },
                 Home::Scratch => Address::Scratch { offset },
                 Home::Symbols => Address::Symbols { offset },
+                Home::State(start) => Address::State { offset: start + offset },
             }
         };
         let steps = self.steps.iter().map(|s| Step {
@@ -315,6 +327,7 @@ impl<'a> Builder<'a> {
             arena_bytes,
             arena_align: 64,
             worker_bytes,
+            state_bytes: self.state_bytes,
             plan,
         }
     }

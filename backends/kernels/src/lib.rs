@@ -31,7 +31,7 @@ pub mod tidy;
 pub mod tile;
 pub mod window;
 
-use build::{Builder, Pointer};
+use build::{Builder, Home, Pointer};
 use ir::graph::op::Op;
 use ir::kernel::Facts;
 use ir::program::{Port, Program};
@@ -114,6 +114,19 @@ pub fn lower(graph: &Graph, facts: &Facts) -> Result<Program, Vec<Fault>> {
 /// The same with the weights of products laid out as for `packing`, a level of the same machine whose vectors are at
 /// least as wide: levels that are lowered like one of them share these bytes.
 pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Options) -> Result<Program, Vec<Fault>> {
+    lower_keeping(graph, facts, packing, options, &[])
+}
+
+/// An output that the next run finds as an input of the same type: both lie in the program's state, and are no ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Positions in the graph's signature.
+    pub output: usize,
+    pub input: usize,
+}
+
+/// The same with state from run to run.
+pub fn lower_keeping(graph: &Graph, facts: &Facts, packing: &Facts, options: Options, kept: &[Kept]) -> Result<Program, Vec<Fault>> {
     let order = graph.order();
     let symbols = extent::Table::new(graph)?;
     let mut faults = open::check(graph);
@@ -125,7 +138,7 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
     builder.tasks = options.tasks;
     builder.winograd = options.winograd;
     builder.symbols = std::sync::Arc::new(symbols);
-    let mut places = Places::new(graph, &order, &mut builder);
+    let mut places = Places::new(graph, &order, kept, &mut builder);
     open::begin(graph, &places, &mut builder);
     for &id in &order {
         builder.what = graph.op(id).mnemonic().into();
@@ -137,37 +150,59 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
     if !faults.is_empty() {
         return Err(faults);
     }
-    // an output that is not computed in place is copied there last
-    for (i, (_, id)) in graph.outputs().iter().enumerate() {
-        if graph.ty(*id).fixed().is_none() {
-            builder.what = "output".into();
-            builder.names = graph.node(*id).names.clone();
-            open::output(graph, *id, i, &places, &mut builder);
-            continue;
-        }
-        let to = places.output(i);
-        let from = source(graph, *id, &places);
-        let in_place = matches!(&from.at, Where::Place(p) if p.same(&to, &from.shape));
-        if !in_place {
-            builder.what = "output".into();
-            builder.names = graph.node(*id).names.clone();
-            let from_place = from.place(&mut builder);
-            copy::copy(&mut builder, from.dtype, &from.shape, &from_place, &to);
-        }
-    }
+    finish(graph, kept, &places, &mut builder);
     open::end(&mut builder);
     let port = |name: &str, id: NodeId| {
         let ty = graph.ty(id).clone();
         let bytes = (shape_of(graph, id).iter().product::<usize>() * ty.dtype.bytes()) as u64;
         Port { name: name.into(), ty, bytes }
     };
-    let inputs = graph.inputs().iter().map(|&id| match graph.op(id) {
+    let given = graph.inputs().iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.input != *i));
+    let inputs = given.map(|(_, &id)| match graph.op(id) {
         Op::Input { name, .. } => port(name, id),
         _ => port("", id),
     });
     let inputs = inputs.collect();
-    let outputs = graph.outputs().iter().map(|(name, id)| port(name, *id)).collect();
+    let shown = graph.outputs().iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.output != *i));
+    let outputs = shown.map(|(_, (name, id))| port(name, *id)).collect();
     Ok(builder.finish(inputs, outputs))
+}
+
+/// Copies every output that is not computed in place. The state changes last, and what is read of it first lies elsewhere.
+fn finish(graph: &Graph, kept: &[Kept], places: &Places, builder: &mut Builder) {
+    let mut late = Vec::new();
+    for (i, (_, id)) in graph.outputs().iter().enumerate() {
+        if graph.ty(*id).fixed().is_none() {
+            builder.what = "output".into();
+            builder.names = graph.node(*id).names.clone();
+            open::output(graph, *id, i, places, builder);
+            continue;
+        }
+        let to = places.output(i);
+        let from = source(graph, *id, places);
+        if matches!(&from.at, Where::Place(p) if p.same(&to, &from.shape)) {
+            continue;
+        }
+        builder.what = "output".into();
+        builder.names = graph.node(*id).names.clone();
+        let mut place = from.place(builder);
+        if kept.iter().all(|k| k.output != i) {
+            copy::copy(builder, from.dtype, &from.shape, &place, &to);
+            continue;
+        }
+        if matches!(builder.buffers[place.buffer.0].home, Home::State(_)) {
+            let bytes = (from.shape.iter().product::<usize>() * from.dtype.bytes()) as u64;
+            let aside = Place::dense(builder.buffer("state", Home::Arena, bytes.max(1)), &from.shape);
+            copy::copy(builder, from.dtype, &from.shape, &place, &aside);
+            place = aside;
+        }
+        late.push((from.dtype, from.shape.clone(), place, to, builder.names.clone()));
+    }
+    for (dtype, shape, from, to, names) in late {
+        builder.what = "state".into();
+        builder.names = names;
+        copy::copy(builder, dtype, &shape, &from, &to);
+    }
 }
 
 fn source<'g>(graph: &'g Graph, id: NodeId, places: &Places) -> Source<'g> {

@@ -2,6 +2,7 @@
 //! slicing and reshaping are places, not copies: a value is computed straight into the output, into its part of
 //! a concatenation, into the value that a map makes of it, or into a buffer with the halo that its readers want.
 
+use crate::Kept;
 use crate::build::{Buffer, BufferId, Builder, Halo, Home};
 use ir::graph::op::Op;
 use ir::{Dim, Dtype, Graph, NodeId};
@@ -130,6 +131,28 @@ impl Place {
     }
 }
 
+/// Whether an output is the input with rows put into it, and nobody else reads the input: it can change where it lies.
+fn in_place(graph: &Graph, output: NodeId, input: NodeId) -> bool {
+    let mut at = output;
+    let mut scattered = false;
+    while at != input {
+        let below = match graph.op(at) {
+            Op::Reshape { .. } => graph.operands(at)[0],
+            Op::Scatter { .. } if !scattered => {
+                scattered = true;
+                graph.operands(at)[0]
+            }
+            _ => return false,
+        };
+        // what lies under the rows that are put is read for them alone
+        if scattered && graph.use_count(below) != 1 {
+            return false;
+        }
+        at = below;
+    }
+    scattered
+}
+
 /// Strides of what lies under a transpose.
 fn unpermuted(strides: &[i64], perm: &[usize]) -> Vec<i64> {
     let mut out = strides.to_vec();
@@ -160,6 +183,8 @@ pub struct Places<'g> {
     places: BTreeMap<NodeId, Place>,
     input_buffers: Vec<BufferId>,
     output_buffers: Vec<BufferId>,
+    /// Outputs that must not lie at their place before all else is done, since that is still read.
+    late: Vec<bool>,
 }
 
 /// The sizes of a node, which memory is laid out for: of what is open, the bounds.
@@ -178,24 +203,40 @@ fn is_open(graph: &Graph, id: NodeId) -> bool {
 }
 
 impl<'g> Places<'g> {
-    pub fn new(graph: &'g Graph, order: &[NodeId], builder: &mut Builder) -> Places<'g> {
+    /// What is `kept` lies in the state, input and output at one place.
+    pub fn new(graph: &'g Graph, order: &[NodeId], kept: &[Kept], builder: &mut Builder) -> Places<'g> {
         let (mut places, mut input_buffers) = (BTreeMap::new(), Vec::new());
+        let mut ports = 0;
         for (i, &id) in graph.inputs().iter().enumerate() {
             let ty = graph.ty(id);
             let shape = shape_of(graph, id);
             let bytes = (shape.iter().product::<usize>() * ty.dtype.bytes()) as u64;
-            let buffer = builder.buffer(graph.label(id), Home::Input(i), bytes);
+            let buffer = if kept.iter().any(|k| k.input == i) {
+                builder.state(graph.label(id), bytes)
+            } else {
+                ports += 1;
+                builder.buffer(graph.label(id), Home::Input(ports - 1), bytes)
+            };
             input_buffers.push(buffer);
             // what is dense at its actual size is copied first
             let place = if is_open(graph, id) { builder.buffer(graph.label(id), Home::Arena, bytes.max(1)) } else { buffer };
             places.insert(id, Place::dense(place, &shape));
         }
-        let mut output_buffers = Vec::new();
+        let (mut output_buffers, mut late) = (Vec::new(), Vec::new());
+        ports = 0;
         for (i, (name, id)) in graph.outputs().iter().enumerate() {
             let bytes = (shape_of(graph, *id).iter().product::<usize>() * graph.ty(*id).dtype.bytes()) as u64;
-            output_buffers.push(builder.buffer(name.clone(), Home::Output(i), bytes));
+            let input = kept.iter().find(|k| k.output == i).map(|k| graph.inputs()[k.input]);
+            late.push(input.is_some_and(|input| !in_place(graph, *id, input)));
+            output_buffers.push(match input {
+                Some(input) => places[&input].buffer,
+                None => {
+                    ports += 1;
+                    builder.buffer(name.clone(), Home::Output(ports - 1), bytes)
+                }
+            });
         }
-        let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, input_buffers, output_buffers };
+        let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, input_buffers, output_buffers, late };
         for &id in order.iter().rev() {
             all.look(id);
         }
@@ -365,14 +406,16 @@ impl<'g> Places<'g> {
         let margin = self.margin.get(&id).cloned().filter(|m| !m.is_empty());
         let place = match (place, margin) {
             (Some(place), _) => place,
-            (None, None) => match self.graph.outputs().iter().position(|(_, o)| *o == id && !is_open(self.graph, id)) {
-                Some(i) => self.output(i),
-                None => {
-                    let bytes = (shape.iter().product::<usize>() * self.graph.ty(id).dtype.bytes()) as u64;
-                    let buffer = builder.buffer(self.graph.label(id), Home::Arena, bytes.max(1));
-                    Place::dense(buffer, &shape)
+            (None, None) => {
+                match (0..self.late.len()).find(|&i| self.graph.outputs()[i].1 == id && !self.late[i] && !is_open(self.graph, id)) {
+                    Some(i) => self.output(i),
+                    None => {
+                        let bytes = (shape.iter().product::<usize>() * self.graph.ty(id).dtype.bytes()) as u64;
+                        let buffer = builder.buffer(self.graph.label(id), Home::Arena, bytes.max(1));
+                        Place::dense(buffer, &shape)
+                    }
                 }
-            },
+            }
             (None, Some(margin)) => padded(builder, self.graph.label(id), self.graph.ty(id).dtype, &shape, &margin.pads, margin.fill),
         };
         self.places.insert(id, place.clone());

@@ -1,4 +1,4 @@
-//! Where everything of a model lies in the module's memory: scratch, inputs, outputs, symbols, arena, then weights, each at a multiple of
+//! Where everything of a model lies in the module's memory: scratch, inputs, outputs, symbols, arena, state, then weights, each at a multiple of
 //! 64 bytes. It refuses to know what any of it is for.
 
 use ir::Fault;
@@ -19,6 +19,7 @@ pub struct Layout {
     pub outputs: Vec<u64>,
     pub symbols: u64,
     pub arena: u64,
+    pub state: u64,
     pub weights: u64,
     /// The first byte behind all of it.
     pub end: u64,
@@ -39,8 +40,9 @@ impl Layout {
         let outputs = program.outputs.iter().map(|port| place(port.bytes, 0)).collect();
         let symbols = place(8 * program.symbols.len() as u64, 0);
         let arena = place(program.arena_bytes, program.arena_align);
+        let state = place(program.state_bytes, 0);
         let weights = place(weights, 0);
-        let layout = Layout { scratch, inputs, outputs, symbols, arena, weights, end };
+        let layout = Layout { scratch, inputs, outputs, symbols, arena, state, weights, end };
         match layout.pages() <= MOST_PAGES {
             true => Ok(layout),
             false => Err(Fault::limit(format!("the model takes {end} bytes of memory, and WebAssembly has 4 GiB"))),
@@ -60,6 +62,7 @@ impl Layout {
             Address::Symbols { offset } => self.symbols + offset,
             Address::Arena { offset } => self.arena + offset,
             Address::Scratch { offset } => self.scratch + offset,
+            Address::State { offset } => self.state + offset,
             Address::Constant { index, offset } => self.weights + constants[index] + offset,
         }
     }

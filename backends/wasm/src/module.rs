@@ -209,6 +209,9 @@ fn assemble(model: &Model, layout: &Layout, functions: &Functions, run: u32) -> 
     if !model.program.symbols.is_empty() {
         place("symbols", layout.symbols);
     }
+    if model.program.state_bytes > 0 {
+        place("state", layout.state);
+    }
     if matches!(model.weights, Weights::Loaded(bytes) if bytes > 0) {
         place("weights", layout.weights);
     }

@@ -100,6 +100,7 @@ fn ready(text: &str, facts: &'static Facts) -> Result<Ready, String> {
     let outputs: Vec<*mut u8> = program.outputs.iter().map(|p| place(Memory::new(p.bytes as usize))).collect();
     let constants: Vec<*mut u8> = program.constants.iter().map(|c| place(Memory::of(&c.to_vec()))).collect();
     let (arena, scratch) = (place(Memory::new(program.arena_bytes as usize)), place(Memory::new(program.worker_bytes as usize)));
+    let state = place(Memory::new(program.state_bytes as usize));
     let (mut calls, mut names) = (Vec::new(), Vec::new());
     for call in program.steps.iter().flat_map(|s| &s.calls) {
         let kernel = &program.kernels[call.kernel];
@@ -112,6 +113,7 @@ fn ready(text: &str, facts: &'static Facts) -> Result<Ready, String> {
             Address::Arena { offset } => arena.wrapping_add(offset as usize),
             Address::Scratch { offset } => scratch.wrapping_add(offset as usize),
             Address::Symbols { .. } => unreachable!("sizes are fixed here"),
+            Address::State { offset } => state.wrapping_add(offset as usize),
         };
         calls.push((Loaded::kernel(kernel, facts)?, call.args.iter().map(pointer).collect()));
     }

@@ -24,7 +24,7 @@ fn main() -> Result<(), String> {
     let mut inputs: Vec<Memory> = program.inputs.iter().map(|p| memory(p.bytes)).collect();
     let mut outputs: Vec<Memory> = program.outputs.iter().map(|p| memory(p.bytes)).collect();
     let mut constants: Vec<Memory> = program.constants.iter().map(|c| Memory::of(&c.to_vec())).collect();
-    let (mut arena, mut scratch) = (memory(program.arena_bytes), memory(program.worker_bytes));
+    let (mut arena, mut scratch, mut state) = (memory(program.arena_bytes), memory(program.worker_bytes), memory(program.state_bytes));
     let top = peak(facts)?;
     let (mut rows, mut total) = (Vec::new(), 0.0);
     for (at, step) in program.steps.iter().enumerate() {
@@ -45,6 +45,7 @@ fn main() -> Result<(), String> {
                         Address::Arena { offset } => (arena.pointer(), offset),
                         Address::Symbols { .. } => unreachable!("sizes are fixed here"),
                         Address::Scratch { offset } => (scratch.pointer(), offset),
+                        Address::State { offset } => (state.pointer(), offset),
                     };
                     base.wrapping_add(offset as usize)
                 })

@@ -24,6 +24,9 @@ pub struct ModelArgs {
     /// Make an input a constant; may be repeated
     #[arg(long = "bind", value_name = "NAME=FILE.npy", value_parser = binding)]
     bind: Vec<(String, PathBuf)>,
+    /// Keep an output inside, where the next run finds it as an input; may be repeated
+    #[arg(long = "state", value_name = "OUT:IN", value_parser = pair)]
+    state: Vec<(String, String)>,
 }
 
 /// What the passes do.
@@ -93,6 +96,14 @@ fn error(text: &str) -> std::result::Result<f64, String> {
     number.ok_or_else(|| format!("{text:?} is not a number from 0 on"))
 }
 
+/// The first colon is the one between.
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((out, into)) if !out.is_empty() && !into.is_empty() => Ok((out.to_string(), into.to_string())),
+        _ => Err(format!("{text:?} is not OUT:IN")),
+    }
+}
+
 fn recipe(text: &str) -> std::result::Result<Recipe, String> {
     let all: Vec<&str> = Recipe::ALL.iter().map(|r| r.name()).collect();
     let found = Recipe::ALL.iter().copied().find(|r| r.name().trim_start_matches(['-', 'O']) == text);
@@ -132,6 +143,7 @@ pub fn setup(model: &ModelArgs, passes: &PassArgs, target: &TargetArgs, name: Op
     let winograd = !passes.no_winograd && !matches!(passes.recipe, Recipe::O0 | Recipe::Os);
     options.kernels.winograd = winograd.then_some(passes.winograd_error);
     options.passes.semantics = passes.quant_semantics;
+    options.state = model.state.clone();
     let file = Model::open(&model.model)?;
     let options = model.options(options, &file)?;
     Ok(Setup { model: file, options, notes })

@@ -39,7 +39,8 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     let mut setup = setup(&args.model, &args.passes, &args.target, Some("model"))?;
     let label = setup.model.label.clone();
     let measure = |setup: &mut super::arguments::Setup| {
-        let (graph, inputs) = super::verify::inputs(args.inputs.as_deref(), 0, setup, console)?;
+        let (graph, runs) = super::verify::inputs(args.inputs.as_deref(), 0, setup, console)?;
+        let inputs = runs.into_iter().next().unwrap_or_default();
         let progress = console.progress();
         let built = machine::build(graph, &setup.options, None, &progress)?;
         console.remarks(&built.optimized.report);

@@ -44,18 +44,25 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         Some(path) => Arrays::open(path)?,
         None => Arrays::none(),
     };
-    let bound = |name: &str| setup.options.bind.contains_key(name);
-    let feeds = Feeds::new(&arrays, &setup.model.inputs(), &bound).map_err(of_model)?;
+    let bound = |name: &str| !setup.options.is_given(name);
+    let feeds = match setup.options.state.is_empty() {
+        true => Feeds::new(&arrays, &setup.model.inputs(), &bound).map_err(of_model)?,
+        false => Feeds::of_runs(&arrays, &setup.model.inputs(), &bound).map_err(of_model)?,
+    };
     setup.options.shapes = feeds.shapes();
     let import = setup.model.import(&setup.options)?;
     import.notes.iter().for_each(|note| console.note(note));
-    let inputs = feeds.tensors(&import.graph).map_err(of_model)?;
+    let runs = feeds.per_run(&import.graph, &|name| setup.options.is_given(name)).map_err(of_model)?;
     let progress = console.progress();
     let built = machine::build(import.graph, &setup.options, None, &progress).map_err(of_model)?;
     drop(progress);
     console.remarks(&built.optimized.report);
     super::compile::detail(&built, console);
-    let outputs = Machine::new(&built, &args.runner).and_then(|m| m.run(&inputs)).map_err(of_model)?;
+    let mut outputs = Machine::new(&built, &args.runner).and_then(|m| m.runs(&runs)).map_err(of_model)?;
+    let outputs = match setup.options.state.is_empty() {
+        true => outputs.pop().unwrap_or_default(),
+        false => crate::state::stacked(outputs),
+    };
     match &args.outputs {
         Some(path) => save(path, &outputs),
         None => {

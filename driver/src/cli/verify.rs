@@ -70,7 +70,10 @@ fn verify(args: &Args, setup: &mut Setup, console: &Console) -> Result<()> {
     let (graph, inputs) = inputs(args.inputs.as_deref(), args.seed, setup, console)?;
     let tolerance = Tolerance { relative: args.rtol, absolute: args.atol };
     let (table, beyond) = match args.layers {
-        true => layers(graph, &inputs, setup, args, tolerance, console)?,
+        true if !setup.options.state.is_empty() => {
+            return Err(Error::usage("--layers shows every value of one run, and a model with --state has several"));
+        }
+        true => layers(graph, inputs.first().map_or(&[], Vec::as_slice), setup, args, tolerance, console)?,
         false => whole(graph, &inputs, setup, args, tolerance, console)?,
     };
     console.table(&table, args.json);
@@ -81,29 +84,42 @@ fn verify(args: &Args, setup: &mut Setup, console: &Console) -> Result<()> {
     }
 }
 
-/// The imported graph and what to feed it with: given arrays, or random ones that it takes.
-pub fn inputs(path: Option<&std::path::Path>, seed: u64, setup: &mut Setup, console: &Console) -> Result<(Graph, Vec<Tensor>)> {
+/// Runs of a model with state that are made up.
+const RUNS: u64 = 3;
+
+/// The imported graph and what to feed it with: given arrays, or random ones that it takes. One run, and of a model with state
+/// several that follow each other.
+pub fn inputs(path: Option<&std::path::Path>, seed: u64, setup: &mut Setup, console: &Console) -> Result<(Graph, Vec<Vec<Tensor>>)> {
+    let stateful = !setup.options.state.is_empty();
     let Some(path) = path else {
         let import = setup.model.import(&setup.options)?;
         import.notes.iter().for_each(|note| console.note(note));
         budget::inputs(&import.graph)?;
-        let inputs = random(&import.graph, seed)?;
+        let runs = if stateful { RUNS } else { 1 };
+        let given = |name: &str| setup.options.is_given(name);
+        let inputs = (0..runs).map(|run| random(&import.graph, seed.wrapping_add(run << 32), &given)).collect::<Result<_>>()?;
         return Ok((import.graph, inputs));
     };
     let arrays = Arrays::open(path)?;
-    let bound = |name: &str| setup.options.bind.contains_key(name);
-    let feeds = Feeds::new(&arrays, &setup.model.inputs(), &bound)?;
+    let bound = |name: &str| !setup.options.is_given(name);
+    let feeds = match stateful {
+        true => Feeds::of_runs(&arrays, &setup.model.inputs(), &bound)?,
+        false => Feeds::new(&arrays, &setup.model.inputs(), &bound)?,
+    };
     setup.options.shapes = feeds.shapes();
     let import = setup.model.import(&setup.options)?;
     import.notes.iter().for_each(|note| console.note(note));
-    let inputs = feeds.tensors(&import.graph)?;
+    let inputs = feeds.per_run(&import.graph, &|name| setup.options.is_given(name))?;
     Ok((import.graph, inputs))
 }
 
 /// Floats in [-1, 1); integers 0 or 1, since they are often indices, and larger ones may reach nothing.
-fn random(graph: &Graph, seed: u64) -> Result<Vec<Tensor>> {
+fn random(graph: &Graph, seed: u64, given: &dyn Fn(&str) -> bool) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for (i, &id) in graph.inputs().iter().enumerate() {
+        if matches!(graph.op(id), Op::Input { name, .. } if !given(name)) {
+            continue;
+        }
         let ty = graph.ty(id);
         // of open dimensions the largest
         let largest = |name: &str| graph.symbols.get(name).map(|&(_, high)| ir::Dim::from(high));
@@ -127,21 +143,37 @@ fn low_bits(tensor: &Tensor) -> Tensor {
     Tensor::dense(tensor.dtype(), tensor.shape(), bytes)
 }
 
-fn whole(graph: Graph, inputs: &[Tensor], setup: &Setup, args: &Args, tolerance: Tolerance, console: &Console) -> Result<(Table, usize)> {
+fn whole(
+    graph: Graph,
+    runs: &[Vec<Tensor>],
+    setup: &Setup,
+    args: &Args,
+    tolerance: Tolerance,
+    console: &Console,
+) -> Result<(Table, usize)> {
     let progress = console.progress();
+    let kept = crate::state::kept(&graph, &setup.options.state)?;
     let wanted: Vec<Option<Tensor>> = match &args.expect {
-        Some(path) => expected(path, &graph)?,
+        Some(path) => {
+            let all = expected(path, &graph)?;
+            all.into_iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.output != *i)).map(|(_, t)| t).collect()
+        }
         None => {
             crate::compile::Watch::stage(&progress, "reference", 1);
             budget::reference(&graph)?;
             // the reference rounds where the quantized model does
             let meant = passes::run::meaning(&graph, setup.options.passes.semantics);
-            eval::eval(&meant, inputs).map_err(status)?.into_iter().map(Some).collect()
+            let named = |run: Vec<Tensor>| run.into_iter().map(|t| (String::new(), t)).collect();
+            let mut made: Vec<Vec<(String, Tensor)>> =
+                crate::state::reference(&meant, &kept, runs).map_err(status)?.into_iter().map(named).collect();
+            let all = if kept.is_empty() { made.pop().unwrap_or_default() } else { crate::state::stacked(made) };
+            all.into_iter().map(|(_, t)| Some(t)).collect()
         }
     };
     let built = machine::build(graph, &setup.options, None, &progress)?;
     console.remarks(&built.optimized.report);
-    let got = Machine::new(&built, &args.runner)?.run(inputs)?;
+    let mut got = Machine::new(&built, &args.runner)?.runs(runs)?;
+    let got = if kept.is_empty() { got.pop().unwrap_or_default() } else { crate::state::stacked(got) };
     let mut table = Table::new(&["output", "type", "max abs", "max rel", "beyond", "of", "verdict"]);
     let mut beyond = 0;
     for ((name, got), wanted) in got.iter().zip(&wanted) {

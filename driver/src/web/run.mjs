@@ -58,17 +58,31 @@ const lengths = sizes(process.argv[2]);
 const runs = asked(process.argv.slice(3));
 try {
   const model = await load();
-  const { inputs, outputs, symbols } = model.description;
+  const { inputs, outputs, symbols, state_bytes } = model.description;
   const free = symbols.filter((symbol) => symbol.free);
   const given = new BigInt64Array(free.length);
-  if (got(bytes(given)) < given.byteLength) end(BAD_SIZE, 'sizes are missing');
-  const dims = Object.fromEntries(free.map(({ name }, i) => [name, Number(given[i])]));
-  for (const [i, { name }] of inputs.entries()) {
-    const view = bytes(model.inputs[name]).subarray(0, lengths[i]);
-    const has = got(view);
-    if (has < view.length) end(BAD_SIZE, `input "${name}" has ${has} bytes, not ${view.length}`);
-  }
-  if (got(new Uint8Array(1)) > 0) end(BAD_SIZE, 'there is more input than the model takes');
+  let dims = {};
+  let ran = false;
+  // whether there was anything to read
+  const take = () => {
+    let any = false;
+    const read = (view, what) => {
+      const has = got(view);
+      if (has === 0 && view.length > 0 && !any && ran) return false;
+      if (has < view.length) end(BAD_SIZE, what(has, view.length));
+      any ||= has > 0;
+      return true;
+    };
+    if (!read(bytes(given), () => 'sizes are missing')) return false;
+    dims = Object.fromEntries(free.map(({ name }, i) => [name, Number(given[i])]));
+    for (const [i, { name }] of inputs.entries()) {
+      const view = bytes(model.inputs[name]).subarray(0, lengths[i]);
+      if (!read(view, (has, wanted) => `input "${name}" has ${has} bytes, not ${wanted}`)) return false;
+    }
+    return any;
+  };
+  take();
+  if (state_bytes === 0 && got(new Uint8Array(1)) > 0) end(BAD_SIZE, 'there is more input than the model takes');
   if (runs > 0) {
     const times = [];
     model.run(dims);
@@ -79,9 +93,12 @@ try {
     }
     put(Buffer.from(times.map((time) => `${time}\n`).join('')));
   } else {
-    model.run(dims);
-    put(bytes(BigInt64Array.from(symbols, ({ name }) => BigInt(model.dims[name]))));
-    for (const { name } of outputs) put(bytes(model.outputs[name]));
+    do {
+      model.run(dims);
+      put(bytes(BigInt64Array.from(symbols, ({ name }) => BigInt(model.dims[name]))));
+      for (const { name } of outputs) put(bytes(model.outputs[name]));
+      ran = true;
+    } while (state_bytes > 0 && take());
   }
 } catch (error) {
   end(error?.status > 0 ? error.status : 1, error?.stack ?? error);

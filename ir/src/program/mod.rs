@@ -10,7 +10,7 @@ pub mod text;
 pub mod verify;
 
 pub use pool::{Pool, WEIGHTS_ALIGN};
-pub use run::run;
+pub use run::{run, run_from};
 pub use verify::verify;
 
 use crate::dim::{Dim, Symbols};
@@ -36,9 +36,14 @@ pub struct Program {
     pub arena_align: u64,
     /// Scratch of one worker, behind the arena.
     pub worker_bytes: u64,
+    /// Memory that lives from run to run, aligned to [`STATE_ALIGN`] and all zeros before the first.
+    pub state_bytes: u64,
     /// What lies where in the arena and when, for printing and checking.
     pub plan: Vec<Allocation>,
 }
+
+/// Alignment of the state, and of every tensor in it.
+pub const STATE_ALIGN: u64 = 64;
 
 /// A size that is known at run time only: a 64-bit integer in memory that the caller lends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +187,9 @@ pub enum Address {
     },
     Constant {
         index: usize,
+        offset: u64,
+    },
+    State {
         offset: u64,
     },
     /// The symbols, 8 bytes each.

@@ -6,10 +6,11 @@ use super::{Address, Program, Step};
 use crate::kernel::tile::{At, Operand, P, Stmt};
 use crate::kernel::{Access, Facts, Kernel, KernelBody};
 
-/// Memory that calls share: the arena, an output, the symbols.
+/// Memory that calls share: the arena, the state, an output, the symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Space {
     Arena,
+    State,
     Output(usize),
     Symbols,
 }
@@ -59,6 +60,7 @@ pub(super) fn conflict(program: &Program, step: &Step, facts: &Facts) -> Option<
 fn shared(address: Address) -> Option<(Space, i128)> {
     match address {
         Address::Arena { offset } => Some((Space::Arena, offset.into())),
+        Address::State { offset } => Some((Space::State, offset.into())),
         Address::Output { index, offset } => Some((Space::Output(index), offset.into())),
         Address::Symbols { offset } => Some((Space::Symbols, offset.into())),
         Address::Input { .. } | Address::Constant { .. } | Address::Scratch { .. } => None,

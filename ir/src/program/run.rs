@@ -18,6 +18,11 @@ const UNDEFINED: u8 = 0xff;
 /// The outputs for `inputs`, in the order of the program's ports, of their actual sizes. A status is 3 where the inputs
 /// are not what the ports say or a symbol leaves its range, else what a kernel failed with.
 pub fn run(program: &Program, facts: &Facts, inputs: &[Tensor]) -> Result<Vec<Tensor>, u8> {
+    run_from(program, facts, inputs, &mut vec![0; usize::try_from(program.state_bytes).expect("a buffer fits the memory")])
+}
+
+/// The same from the `state` that an earlier run left, or from zeros; what this one leaves stands there then.
+pub fn run_from(program: &Program, facts: &Facts, inputs: &[Tensor], state: &mut Vec<u8>) -> Result<Vec<Tensor>, u8> {
     let given = program.sizes(inputs).ok_or(3)?;
     let inputs: Vec<_> = inputs.iter().map(Tensor::bytes).collect();
     let constants: Vec<_> = program.constants.iter().map(super::Packed::to_vec).collect();
@@ -30,7 +35,7 @@ pub fn run(program: &Program, facts: &Facts, inputs: &[Tensor]) -> Result<Vec<Te
     let mut buffers: Vec<Buffer> = inputs.iter().map(|bytes| Buffer::Fixed(bytes)).collect();
     buffers.extend(constants.iter().map(|bytes| Buffer::Fixed(bytes)));
     buffers.extend(outputs.iter_mut().map(|bytes| Buffer::Open(bytes)));
-    buffers.extend([Buffer::Open(&mut symbols), Buffer::Open(&mut arena), Buffer::Open(&mut scratch)]);
+    buffers.extend([Buffer::Open(state), Buffer::Open(&mut symbols), Buffer::Open(&mut arena), Buffer::Open(&mut scratch)]);
     let at = buffers.len() - 3;
     for (number, step) in program.steps.iter().enumerate() {
         let holds = step.when.iter().all(|when| (when.low..=when.high).contains(&symbol(&buffers[at], when.symbol)));
@@ -90,15 +95,17 @@ fn run_step(program: &Program, facts: &Facts, number: usize, step: &Step, buffer
     Ok(())
 }
 
-/// The buffers are the inputs, the constants, the outputs, the symbols, the arena, and the scratch.
+/// The buffers are the inputs, the constants, the outputs, the state, the symbols, the arena, and the scratch.
 fn pointer(program: &Program, address: Address) -> Pointer {
     let (constants, outputs) = (program.inputs.len(), program.inputs.len() + program.constants.len());
-    let arena = outputs + program.outputs.len() + 1;
+    let state = outputs + program.outputs.len();
+    let arena = state + 2;
     let (buffer, offset) = match address {
         Address::Input { index, offset } => (index, offset),
         Address::Constant { index, offset } => (constants + index, offset),
         Address::Output { index, offset } => (outputs + index, offset),
         Address::Symbols { offset } => (arena - 1, offset),
+        Address::State { offset } => (state, offset),
         Address::Arena { offset } => (arena, offset),
         Address::Scratch { offset } => (arena + 1, offset),
     };
@@ -191,6 +198,21 @@ mod tests {
         let x = Tensor::f32s(&[4], &[1.0, -2.0, 3.0, -4.0]);
         let out = run(&samples::two_steps(), &facts(), &[x]).expect("it runs");
         assert_eq!((out[0].to_f32s(), out[0].shape()), (vec![-1.0, -2.0, -3.0, -4.0], &[4usize][..]));
+    }
+
+    #[test]
+    fn state_is_zero_at_first_and_stays() {
+        // y = -(x + state) by way of the state, which is |x| after it
+        let mut program = samples::two_steps();
+        program.state_bytes = 16;
+        (program.arena_bytes, program.plan) = (0, Vec::new());
+        program.steps.swap(0, 1);
+        program.steps[0].calls[0].args[0] = Address::State { offset: 0 };
+        program.steps[1].calls[0].args[1] = Address::State { offset: 0 };
+        let (facts, mut state) = (facts(), vec![0; 16]);
+        let mut next = |x: [f32; 4]| run_from(&program, &facts, &[Tensor::f32s(&[4], &x)], &mut state).expect("it runs")[0].to_f32s();
+        assert_eq!(next([1.0, -2.0, 3.0, 0.0]), [0.0; 4]);
+        assert_eq!(next([5.0; 4]), [-1.0, -2.0, -3.0, 0.0]);
     }
 
     #[test]

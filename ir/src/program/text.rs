@@ -25,6 +25,9 @@ pub fn print(program: &Program) -> String {
     }
     line(format!("arena {} bytes, aligned to {}", program.arena_bytes, program.arena_align));
     line(format!("scratch {} bytes", program.worker_bytes));
+    if program.state_bytes > 0 {
+        line(format!("state {} bytes", program.state_bytes));
+    }
     for (i, packed) in program.constants.iter().enumerate() {
         let parts: Vec<String> = packed.parts.iter().map(part).collect();
         let (bytes, align, parts) = (packed.bytes(), packed.align, parts.join(", "));
@@ -65,6 +68,7 @@ fn address(address: Address) -> String {
         Address::Scratch { offset } => format!("scratch + {offset}"),
         Address::Constant { index, offset } => format!("constant {index} + {offset}"),
         Address::Symbols { offset } => format!("symbols + {offset}"),
+        Address::State { offset } => format!("state + {offset}"),
     }
 }
 

@@ -178,6 +178,7 @@ fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address) -> Op
             let fixed = i128::from(offset) + i128::from(arg.low) < 8 * program.free_symbols() as i128;
             ("the symbols".into(), offset, Some(8 * program.symbols.len() as u64), fixed)
         }
+        Address::State { offset } => ("the state".into(), offset, Some(program.state_bytes), false),
     };
     let Some(size) = size else { return Some(format!("there is no {what}")) };
     let (low, high) = (i128::from(offset) + i128::from(arg.low), i128::from(offset) + i128::from(arg.high));
@@ -223,6 +224,7 @@ mod tests {
         refused(|p| p.steps[0].calls[0].args[0] = Address::Input { index: 0, offset: 4 }, "bytes 4..20 of input 0, which has 16");
         refused(|p| p.steps[0].calls[0].args[0] = Address::Input { index: 1, offset: 0 }, "there is no input 1");
         refused(|p| p.steps[0].calls[0].args[0] = Address::Scratch { offset: 0 }, "bytes 0..16 of the scratch, which has 0");
+        refused(|p| p.steps[0].calls[0].args[0] = Address::State { offset: 0 }, "bytes 0..16 of the state, which has 0");
         refused(|p| p.steps[0].calls[0].args[1] = Address::Output { index: 0, offset: 1 }, "bytes 1..17 of output 0");
         refused(|p| p.steps[0].calls[0].args[1] = Address::Arena { offset: 64 }, "bytes 64..80 of the arena, which has 64");
         refused(|p| p.steps[0].calls[0].args[1] = Address::Arena { offset: 32 }, "in no allocation of this step");

@@ -51,6 +51,7 @@ export interface Description {
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
   readonly symbols: readonly { readonly name: string; readonly min: number; readonly max: number; readonly free: boolean }[];
+  readonly state_bytes: number;
   readonly weights_bytes: number;
 }
 
@@ -64,6 +65,8 @@ export interface Model {
   readonly dims: { readonly [name: string]: number };
   /** Reads the inputs, writes the outputs and returns them. Throws `MaquetteError`. */
   run(dims?: Dims): Outputs;
+  /** Forgets what earlier runs left in the model's state; nothing for a model without one. */
+  reset(): void;
 }
 
 export declare class MaquetteError extends Error {

@@ -67,6 +67,7 @@ export async function load({ base, relaxed, progress, signal } = {}) {
 
 class Model {
   #run;
+  #state;
   #symbols;
 
   constructor(level, exports, file) {
@@ -76,6 +77,7 @@ class Model {
     this.description = description;
     this.dims = Object.create(null);
     this.#run = exports.run;
+    if (description.state_bytes > 0) this.#state = view(Uint8Array, exports, 'state', description.state_bytes, file);
     const { symbols } = description;
     if (symbols.length > 0) {
       this.#symbols = view(BigInt64Array, exports, 'symbols', symbols.length, file);
@@ -96,6 +98,11 @@ class Model {
     if (status !== 0) throw new MaquetteError(`${description.name}: ${STATUS[status] ?? `status ${status}`}`, status);
     if (this.#symbols) this.#read();
     return this.outputs;
+  }
+
+  /** Forgets what earlier runs left in the model's state; nothing for a model without one. */
+  reset() {
+    if (description.state_bytes > 0) this.#state().fill(0);
   }
 
   #dim(bound, symbol) {
