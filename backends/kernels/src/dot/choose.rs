@@ -76,9 +76,9 @@ fn step_cycles(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) 
     // flipped elements of A take slots beside the products
     let flipped = match left(facts, way, step, rows, vectors) {
         _ if !way.flips() => 0.0,
-        Left::Lanes | Left::Own => left_loads,
+        Left::Lanes => left_loads,
         Left::Splat => rows as f64,
-        Left::Memory | Left::Columns => 0.0,
+        Left::Memory | Left::Columns | Left::Own => 0.0,
     };
     let traffic = (vectors as f64 * facts.vector_bytes as f64 / 64.0 + traffic) * 0.2 + flipped * 0.12;
     products.max(loads / rate(facts)).max(4.0) + traffic
