@@ -4,6 +4,7 @@
 
 mod bodies;
 mod doubt;
+mod idioms;
 mod operators;
 mod shrink;
 
@@ -160,7 +161,7 @@ pub fn graph(dice: &mut Dice) -> Graph {
         if drawing.values.len() >= count {
             break;
         }
-        let made = operators::step(&mut drawing);
+        let made = if drawing.dice.one_in(8) { idioms::step(&mut drawing) } else { operators::step(&mut drawing) };
         drawing.values.extend(made);
     }
     let Drawing { mut graph, dice, values, .. } = drawing;
