@@ -75,12 +75,15 @@ pub const REDUCE_OF_ONES: Rule = Rule {
         let ty = graph.ty(operands[0]);
         let (prologue, epilogue) = match graph.op(id) {
             Op::Reduce { axes, prologue, epilogue, .. } if axes.iter().all(|&a| is_one(&ty.shape[a])) => (prologue.clone(), epilogue),
-            Op::Window { size, stride, low, high, epilogue, .. } => {
+            Op::Window { kind, size, stride, low, high, epilogue, .. } => {
                 let plain = size.iter().chain(stride).all(|&n| n == 1) && low.iter().chain(high).all(|&n| n == 0);
                 if !plain {
                     return None;
                 }
-                (Body::identity(), epilogue)
+                // sums of bytes are wider than they are
+                let sum = ir::graph::infer::window_type(*kind, ty.dtype);
+                let own = if sum == ty.dtype { Body::identity() } else { Body::of(ir::scalar::ScalarOp::Cast(sum)) };
+                (own, epilogue)
             }
             _ => return None,
         };

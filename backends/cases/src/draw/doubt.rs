@@ -84,8 +84,9 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
         Op::Dot { epilogue, .. } | Op::Conv { epilogue, .. } => own(!float, epilogue),
         Op::Window { kind, epilogue, .. } => own(!float || (*kind == WindowKind::Max && all), epilogue),
         Op::Reduce { kind, prologue, epilogue, .. } => {
-            let exact = !float || (matches!(kind, ReduceKind::Max | ReduceKind::Min) && all && prologue.is_identity());
-            own(exact && prologue.is_identity(), epilogue)
+            let given = body_is_exact(prologue, &dtypes[..1], &exacts[..1]);
+            let whole = prologue.result_type(&dtypes[..1]).is_ok_and(|d| !d.is_float());
+            own(given && (whole || matches!(kind, ReduceKind::Max | ReduceKind::Min)), epilogue)
         }
         Op::Cumulate { .. } => !float,
         Op::Scatter { kind } => all && (!float || !matches!(kind, ScatterKind::Sum | ScatterKind::Prod)),
