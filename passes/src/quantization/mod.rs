@@ -48,7 +48,7 @@ impl Semantics {
     }
 }
 
-/// How many convolutions and matrix products a model has, and how many of them multiply integers.
+/// How many convolutions and matrix products read quantized numbers, and how many of them multiply integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     pub folded: usize,
@@ -80,8 +80,9 @@ pub fn run(graph: &mut Graph, fuel: &mut Fuel, semantics: Semantics) -> Found {
     let mut counts = Folded::default();
     for id in order {
         if is_product(folder.graph.op(id)) {
-            counts.products += 1;
-            counts.folded += usize::from(integer(folder.graph, id));
+            let integer = integer(folder.graph, id);
+            counts.products += usize::from(integer || folder.reads_quantized(id));
+            counts.folded += usize::from(integer);
         }
         if semantics == Semantics::QdqFloat {
             continue;
@@ -172,13 +173,21 @@ impl Folder<'_> {
         }
     }
 
+    /// Whether a factor of a product is quantized.
+    fn reads_quantized(&self, id: NodeId) -> bool {
+        let quantized = |o: &NodeId| self.affine(*o).is_some() || matches!(self.graph.op(*o), Op::Dequantize { .. });
+        self.graph.operands(id).iter().take(2).any(quantized)
+    }
+
     fn transfer(&mut self, id: NodeId) -> Option<Value> {
         match self.graph.op(id).clone() {
             Op::Map { body } => self.map(id, &body),
             Op::Dot { .. } | Op::Conv { .. } => match self.product(id) {
                 Ok(value) => value,
                 Err(why) => {
-                    self.missed.insert(id, why);
+                    if self.reads_quantized(id) {
+                        self.missed.insert(id, why);
+                    }
                     None
                 }
             },
