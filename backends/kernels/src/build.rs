@@ -85,6 +85,8 @@ pub struct Builder<'a> {
     pub facts: &'a Facts,
     /// The level whose layout of weights is used.
     pub packing: &'a Facts,
+    /// Rows that the weights of a product are laid out for, where it is lowered for several numbers of rows.
+    pub rows: Option<usize>,
     /// Work that is cut into calls of one step.
     pub tasks: Tasks,
     /// How far results of Winograd's algorithm may be off, relative to the largest; `None` where it is not wanted.
@@ -98,6 +100,7 @@ pub struct Builder<'a> {
     /// Sizes known at run time only.
     pub symbols: Arc<Table>,
     symbols_buffer: Option<BufferId>,
+    reshapes: Vec<(Tensor, Tensor)>,
     /// What the steps to come ask of symbols.
     pub when: Vec<When>,
     /// Set while a node is lowered by kernels that go exactly as far as symbols say. While it is not, shapes are what they say.
@@ -113,6 +116,7 @@ impl<'a> Builder<'a> {
         Builder {
             facts,
             packing: facts,
+            rows: None,
             tasks: Tasks::default(),
             winograd: None,
             buffers: Vec::new(),
@@ -123,6 +127,7 @@ impl<'a> Builder<'a> {
             filled: Vec::new(),
             symbols: Arc::default(),
             symbols_buffer: None,
+            reshapes: Vec::new(),
             when: Vec::new(),
             open: None,
             state_bytes: 0,
@@ -153,6 +158,19 @@ impl<'a> Builder<'a> {
             self.constants.len() - 1
         });
         self.buffer("constant", Home::Constant(index), bytes)
+    }
+
+    /// A constant under another shape: the same memory whenever it is asked for, where a node is lowered for several sizes.
+    pub fn reshaped(&mut self, tensor: &Tensor, shape: &[usize]) -> Tensor {
+        if self.when.is_empty() {
+            return tensor.reshape(shape);
+        }
+        if let Some((_, made)) = self.reshapes.iter().find(|(from, made)| from.is(tensor) && made.shape() == shape) {
+            return made.clone();
+        }
+        let made = tensor.reshape(shape);
+        self.reshapes.push((tensor.clone(), made.clone()));
+        made
     }
 
     /// Where the symbols' values lie.

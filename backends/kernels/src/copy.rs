@@ -160,6 +160,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
         | Op::Softmax { .. }

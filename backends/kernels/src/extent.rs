@@ -125,6 +125,8 @@ impl Table {
 
 /// The symbol whose value an operator finds out.
 pub fn given_by(op: &Op) -> Option<&str> {
-    let _ = op;
-    None
+    match op {
+        Op::Compact { length } => length.as_symbol(),
+        _ => None,
+    }
 }

@@ -2,6 +2,7 @@
 //! take. Sums and products of floats are accumulated in f64 and rounded once; floats below 32 bits compute in f32
 //! and are rounded after every term.
 
+mod choices;
 mod folds;
 mod gather;
 #[cfg(test)]
@@ -35,6 +36,10 @@ use writer::{Memory, Writer};
 
 /// Lowers one node to scalar kernels. Fault: the largest or smallest element, or a sample, of an empty axis.
 pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
+    if let Op::Compact { length } = job.op {
+        choices::compact(job, length, builder);
+        return Ok(());
+    }
     if job.shape.contains(&0) {
         return Ok(());
     }
@@ -59,7 +64,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         Op::Quantize { .. } | Op::Dequantize { .. } => {
             return Err(Fault::unsupported("it is to be a map before it is lowered").help("run the pass `expand`"));
         }
-        Op::Input { .. } | Op::Const { .. } => {}
+        Op::Suppress { .. } => choices::suppress(job, builder),
+        Op::Input { .. } | Op::Const { .. } | Op::Compact { .. } => {}
     }
     Ok(())
 }

@@ -303,6 +303,8 @@ fn job(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::Sort { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Scatter { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => generic::lower(job, builder),

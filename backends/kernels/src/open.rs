@@ -12,7 +12,7 @@
 //! Inputs and outputs are dense at their actual sizes, and copied.
 
 use crate::build::{Builder, Home, Open};
-use crate::extent::{Extent, Table, given_by};
+use crate::extent::{Extent, Table};
 use crate::generic::{self, open as exact};
 use crate::place::{Place, Places, bounds_of, shape_of};
 use crate::{Job, Source, Where, source};
@@ -194,6 +194,8 @@ fn way(job: &Job, open: &Open) -> Way {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
         | Op::Input { .. }
@@ -296,20 +298,18 @@ fn sizes(graph: &Graph, id: NodeId, job: &Job, open: &Open, builder: &mut Builde
             let Where::Place(place) = &operand.at else { continue };
             fills.push((extents(dims, &operand.shape), rest.axis, here.operands[rest.operand].shape[rest.axis], place, rest.value));
         }
-        let fast = |builder: &mut Builder| match here.op {
+        let fast = match here.op {
             Op::Dot { .. } => crate::dot::covers(&here),
-            Op::Softmax { .. } | Op::Reduce { .. } => here.operands[0].dtype == Dtype::F32,
-            _ => {
-                let _ = builder;
-                true
-            }
+            _ => here.operands[0].dtype == Dtype::F32,
         };
-        if !fills.is_empty() && !fast(builder) {
+        if !fills.is_empty() && !fast {
             return exactly(job, open.clone(), builder);
         }
         for (axes, axis, end, place, value) in fills {
             exact::fill_rest(builder, &axes, axis, end, place, value);
         }
+        let spread = job.shape.len().saturating_sub(1);
+        builder.rows = matches!(here.op, Op::Dot { .. } | Op::Conv { .. }).then(|| job.shape[..spread].iter().product());
         let done = match here.op {
             Op::Dot { .. } => crate::dot::lower(&here, builder),
             Op::Conv { .. } => crate::conv::lower(&here, builder),
@@ -324,6 +324,7 @@ fn sizes(graph: &Graph, id: NodeId, job: &Job, open: &Open, builder: &mut Builde
                 true
             }
         };
+        builder.rows = None;
         if done { Ok(()) } else { exactly(job, open.clone(), builder) }
     })
 }
@@ -437,11 +438,6 @@ fn attention(job: &Job, open: &Open, builder: &mut Builder) -> Result<(), Fault>
 
 fn whole(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     if job.shape.contains(&0) { Ok(()) } else { crate::job(job, builder) }
-}
-
-/// Whether an operator gives a symbol its value.
-pub fn gives_symbol(op: &Op) -> bool {
-    given_by(op).is_some()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! other is a function in the file of its family.
 
 pub mod attention;
+pub mod choose;
 pub mod classical;
 pub mod constant;
 pub mod contrib;
@@ -255,6 +256,9 @@ pub static TABLE: &[Row] = &[
     // indices
     op("Col2Im", 18, (3, 3), scatter::col2im),
     op("Compress", 9, (2, 2), scatter::compress),
+    op("NonMaxSuppression", 10, (2, 5), choose::non_max_suppression),
+    op("NonZero", 9, (1, 1), choose::non_zero),
+    outputs(op("Unique", 11, (1, 1), choose::unique), 4),
     op("Det", 11, (1, 1), scatter::determinant),
     op("MaxUnpool", 9, (2, 3), scatter::max_unpool),
     op("Scatter", 9, (3, 3), scatter::elements),

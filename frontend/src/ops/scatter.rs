@@ -173,15 +173,16 @@ pub fn flags(cx: &mut Cx, x: &Value, at: usize, keep: &[bool]) -> Result<Value, 
     cx.gather(x, &places, at)
 }
 
-/// The rows whose condition holds; which ones must be known.
+/// The rows whose condition holds.
 pub fn compress(cx: &mut Cx) -> Made {
     let x = cx.input(0)?;
-    let Some(condition) = cx.known_input(1)? else { return Err(Fault::invalid("it has no condition")) };
-    let keep: Vec<bool> = condition.to_i64s().into_iter().map(|v| v != 0).collect();
     let (x, at) = match cx.attrs.int("axis")? {
         Some(at) => (x.clone(), axis(at, x.rank())?),
         None => (cx.reshape(&x, vec![ir::dim::product(x.shape())])?, 0),
     };
+    let given = cx.input(1)?;
+    let Some(condition) = cx.known(&given) else { return super::choose::compress(cx, &x, at, &given) };
+    let keep: Vec<bool> = condition.to_i64s().into_iter().map(|v| v != 0).collect();
     must_be(condition.shape().len() == 1 && keep.len() <= x.size(at)?, "there are at most as many conditions as rows", &x)?;
     Ok(vec![flags(cx, &x, at, &keep)?])
 }

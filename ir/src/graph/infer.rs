@@ -65,6 +65,8 @@ pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Softmax { .. }
         | Op::Attention { .. }
         | Op::Resize { .. }
@@ -264,6 +266,27 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
                 return fail(&format!("the updates are to be {}", Type::new(data.dtype, rows)));
             }
             Ok(data.clone())
+        }
+        Op::Compact { length } => {
+            in_rank(0)?;
+            if types[1].dtype != Dtype::Bool || types[1].shape != types[0].shape[..1] {
+                return fail("it takes a bool for each row");
+            }
+            let one_symbol = length.fixed().is_some() || length.as_symbol().is_some();
+            if !one_symbol {
+                return fail(&format!("{length} is no symbol"));
+            }
+            Ok(Type::new(types[0].dtype, [std::slice::from_ref(length), &types[0].shape[1..]].concat()))
+        }
+        Op::Suppress { most, .. } => {
+            let (boxes, scores, order) = (types[0], types[1], types[2]);
+            let limits = *types[3] == Type::of(Dtype::F32, &[2]);
+            let f32s = limits && boxes.dtype == Dtype::F32 && scores.dtype == Dtype::F32 && order.dtype == Dtype::I64;
+            let fits = boxes.rank() == 3 && scores.rank() == 3 && boxes.shape[2] == Dim::from(4i64);
+            if !f32s || !fits || order.shape != scores.shape || boxes.shape[..2] != [scores.shape[0].clone(), scores.shape[2].clone()] {
+                return fail("it takes boxes [b, n, 4], their scores [b, c, n], an order of them and two limits");
+            }
+            Ok(Type::new(Dtype::I64, [&scores.shape[..2], &[Dim::from(*most)]].concat()))
         }
         Op::Softmax { axis, prologue, .. } => {
             in_rank(*axis)?;

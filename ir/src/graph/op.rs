@@ -114,6 +114,13 @@ operators! {
     /// the indices of operand 1 `[m]` (i32 or i64; negative ones count from the end). An index out of range is
     /// status 4 at run time.
     Scatter "scatter" 3..3 { kind: ScatterKind };
+    /// The rows of operand 0 `[n, rest..]` where operand 1 (bool `[n]`) is true, in their order: `length` of them. That is
+    /// a symbol of at most `n`, whose value is known once it has run.
+    Compact "compact" 2..2 { length: Dim };
+    /// Boxes that overlap no better one: of boxes `[b, n, 4]` (two corners, in any order), their scores `[b, c, n]`, the i64
+    /// order `[b, c, n]` to take them in, and two limits `[2]`: how much of their union two may share, and what scores are to
+    /// be above; f32. The first `most` by number, i64 `[b, c, most]`; -1 where there are no more.
+    Suppress "suppress" 4..4 { most: usize };
     /// `exp(x) / sum(exp(x))` of `prologue(x)` along `axis`, or its logarithm. Types smaller than f32
     /// round after every step.
     Softmax "softmax" 1..1 { axis: usize, log: bool, prologue: Body };
@@ -232,6 +239,8 @@ macro_rules! epilogue_of {
             | Op::Cumulate { .. }
             | Op::Sort { .. }
             | Op::Scatter { .. }
+            | Op::Compact { .. }
+            | Op::Suppress { .. }
             | Op::Softmax { .. }
             | Op::Attention { .. }
             | Op::Resize { .. }
@@ -252,6 +261,7 @@ impl Op {
             Op::Slice { start, size, .. } => [start, size].into_iter().for_each(all),
             Op::Pad { low, high, .. } => [low, high].into_iter().for_each(all),
             Op::Attention { causal, .. } => causal.iter_mut().for_each(|d| *d = change(d)),
+            Op::Compact { length } => *length = change(length),
             Op::Const { .. }
             | Op::Transpose { .. }
             | Op::Concat { .. }
@@ -265,6 +275,7 @@ impl Op {
             | Op::Cumulate { .. }
             | Op::Sort { .. }
             | Op::Scatter { .. }
+            | Op::Suppress { .. }
             | Op::Softmax { .. }
             | Op::Norm { .. }
             | Op::Quantize { .. }

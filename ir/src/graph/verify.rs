@@ -134,6 +134,8 @@ fn bodies(op: &Op) -> Vec<&Body> {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Resize { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => Vec::new(),
@@ -148,6 +150,7 @@ fn dims(op: &Op) -> Vec<&Dim> {
         Op::Slice { start, size, .. } => start.iter().chain(size).collect(),
         Op::Pad { low, high, .. } => low.iter().chain(high).collect(),
         Op::Attention { causal, .. } => causal.iter().collect(),
+        Op::Compact { length } => vec![length],
         Op::Const { .. }
         | Op::Transpose { .. }
         | Op::Concat { .. }
@@ -161,6 +164,7 @@ fn dims(op: &Op) -> Vec<&Dim> {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
         | Op::Softmax { .. }

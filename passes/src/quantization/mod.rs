@@ -209,6 +209,8 @@ impl Folder<'_> {
             | Op::Softmax { .. }
             | Op::Norm { .. }
             | Op::Attention { .. }
+            | Op::Compact { .. }
+            | Op::Suppress { .. }
             | Op::Quantize { .. }
             | Op::Dequantize { .. } => None,
         }

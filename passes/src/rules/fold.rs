@@ -119,6 +119,8 @@ fn work(op: &Op, operands: &[&Tensor], elements: usize) -> usize {
         Op::Map { body } => body.terms.len().max(1),
         Op::Reduce { .. } | Op::ArgReduce { .. } => operands[0].elements() / elements.max(1) + 1,
         Op::Resize { .. } | Op::Sort { .. } => 64,
+        Op::Suppress { .. } => operands[1].elements(),
+        Op::Compact { .. } => 1,
         Op::Attention { .. } => {
             let keys = operands[1].shape();
             keys[keys.len() - 2].saturating_mul(2)

@@ -129,6 +129,8 @@ fn weight(op: &Op) -> u8 {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
         | Op::Softmax { .. }

@@ -36,6 +36,8 @@ pub const DROP_NO_OP: Rule = Rule {
             | Op::Cumulate { .. }
             | Op::Sort { .. }
             | Op::Scatter { .. }
+            | Op::Compact { .. }
+            | Op::Suppress { .. }
             | Op::Quantize { .. }
             | Op::Dequantize { .. }
             | Op::Softmax { .. }

@@ -27,6 +27,8 @@ fn pull(graph: &Graph, id: NodeId, reshape: NodeId) -> u8 {
         | Op::Cumulate { .. }
         | Op::Sort { .. }
         | Op::Scatter { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
         | Op::Softmax { .. }

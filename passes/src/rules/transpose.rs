@@ -65,6 +65,8 @@ pub const SINK_TRANSPOSE: Rule = Rule {
         | Op::Conv { .. }
         | Op::Window { .. }
         | Op::Attention { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Scatter { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => false,
@@ -156,6 +158,8 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
         | Op::Conv { .. }
         | Op::Window { .. }
         | Op::Attention { .. }
+        | Op::Compact { .. }
+        | Op::Suppress { .. }
         | Op::Scatter { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => return None,

@@ -54,7 +54,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     simplify(&mut product);
     let Some(way) = way(&product, builder.facts) else { return false };
     words::complete(&mut product, way);
-    let mut emit = plan(&product, way, builder.facts, builder.packing);
+    let mut emit = plan(&product, way, builder.facts, builder.packing, builder.rows);
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
         return columns_to_memory(product, builder);
@@ -105,7 +105,7 @@ pub struct Inner {
 impl Inner {
     /// How `product` is cut. `None` when its rows are farther apart than an address reaches.
     pub fn new(product: &Product, facts: &Facts, packing: &Facts) -> Option<Inner> {
-        let emit = plan(product, Way::Float, facts, packing);
+        let emit = plan(product, Way::Float, facts, packing, None);
         emit.reaches().then(|| Inner { shape: emit.shape, matrix_bytes: emit.all_bytes(), panels: emit.panels.clone() })
     }
 
@@ -122,7 +122,7 @@ impl Inner {
 
     /// Writes the statements. Pointers end where they began.
     pub fn write(&self, product: &Product, facts: &Facts, w: &mut Writer) {
-        let emit = Emit { shape: self.shape, panels: self.panels.clone(), ..plan(product, Way::Float, facts, facts) };
+        let emit = Emit { shape: self.shape, panels: self.panels.clone(), ..plan(product, Way::Float, facts, facts, None) };
         let mut batch = product.batch.clone();
         batch.iter_mut().for_each(|level| level.b = self.matrix_bytes);
         emit.batches(&batch, 0, w, &|w: &mut Writer| emit.grid(false, w));
@@ -141,7 +141,7 @@ pub struct Inside {
 /// no batch. `None` for an epilogue wider than all registers, or rows farther apart than an address reaches.
 pub fn inside(mut product: Product, facts: &Facts) -> Option<Inside> {
     simplify(&mut product);
-    let mut emit = plan(&product, Way::Float, facts, facts);
+    let mut emit = plan(&product, Way::Float, facts, facts, None);
     if !emit.columns.is_empty() || !emit.reaches() {
         return None;
     }
@@ -205,17 +205,24 @@ fn way(product: &Product, facts: &Facts) -> Option<Way> {
     Way::of(facts, product.factors, &weights).map(|way| way.for_rows(facts, rows))
 }
 
-/// B is packed for the level `packing`, if it is.
-fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts) -> Emit<'a> {
+/// B is packed for the level `packing` and so many `rows`, if it is packed and they are known.
+fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts, rows: Option<usize>) -> Emit<'a> {
     let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
     let (n, lanes) = (product.n, facts.lanes());
     let best = |facts: &Facts, width| {
         let by = if facts.name == packing.name { way(product, packing).unwrap_or(by) } else { by };
         choose(facts, by, &product.y, &product.x, n, depth, product.run.a, width)
     };
-    let shared = matches!(product.right, Right::Packed { .. }) && packing.name != facts.name;
+    let shared = matches!(product.right, Right::Packed { .. }) && (packing.name != facts.name || rows.is_some());
     let (shape, panels) = if shared {
-        let width = best(packing, None).vectors * packing.lanes();
+        let widest = match rows {
+            Some(rows) => {
+                let (y, x) = (Level { count: 1, ..product.y.clone() }, Level { count: rows, ..product.x.clone() });
+                choose(packing, way(product, packing).unwrap_or(by), &y, &x, n, depth, product.run.a, None)
+            }
+            None => best(packing, None),
+        };
+        let width = widest.vectors * packing.lanes();
         let shape = best(facts, Some(width));
         (shape, panels(width, shape.vectors * lanes, n, (packing.lanes(), lanes), by))
     } else {

@@ -156,7 +156,7 @@ fn right(b: &Source, swapped: bool, batch_shape: &[usize], (k, n): (usize, usize
     let batch = batch_shape.len();
     match &b.at {
         Where::Constant(tensor) => {
-            (constant_right(if swapped { swap_last(tensor) } else { (*tensor).clone() }, batch, (k, n)), vec![0; batch])
+            (constant_right(if swapped { swap_last(tensor) } else { (*tensor).clone() }, batch, (k, n), builder), vec![0; batch])
         }
         Where::Place(place) => {
             let (mut place, mut shape) = (matrix(place, swapped), b.shape.clone());
@@ -181,11 +181,11 @@ fn right(b: &Source, swapped: bool, batch_shape: &[usize], (k, n): (usize, usize
 }
 
 /// The matrices of a constant, for a result with so many batch axes.
-fn constant_right(tensor: Tensor, batch: usize, (k, n): (usize, usize)) -> Right {
+fn constant_right(tensor: Tensor, batch: usize, (k, n): (usize, usize), builder: &mut Builder) -> Right {
     let lead = tensor.shape().len() - 2;
     let own: Vec<usize> = tensor.shape()[..lead].to_vec();
     let count: usize = own.iter().product();
-    let flat = tensor.reshape(&[count, k, n]);
+    let flat = builder.reshaped(&tensor, &[count, k, n]);
     let matrices = (0..count).map(|i| flat.slice(&[i, 0, 0], &[1, 1, 1], &[1, k, n]).reshape(&[k, n])).collect();
     let strides = dense_strides(&own);
     let step = |i: usize| (i + lead).checked_sub(batch).filter(|&j| own[j] != 1).map_or(0, |j| strides[j] as usize);

@@ -13,6 +13,7 @@ mod reduce;
 mod resize;
 mod scatter;
 mod shape;
+mod suppress;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -71,7 +72,7 @@ pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> 
 
 /// The same, showing `seen` the value of every node as it is made.
 pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, &Tensor)) -> Result<Vec<Tensor>, EvalError> {
-    let sizes = sizes(graph, inputs)?;
+    let mut sizes = sizes(graph, inputs)?;
     let mut values: Vec<Option<Tensor>> = vec![None; graph.bound()];
     let mut uses: Vec<usize> = vec![0; graph.bound()];
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
@@ -84,6 +85,11 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, 
             let operands: Vec<&Tensor> =
                 ids.iter().map(|o| values[o.index()].as_ref().expect("an operand is made before its use")).collect();
             let node = graph.node(id);
+            if let Op::Compact { length } = &node.op
+                && let Some(name) = length.as_symbol()
+            {
+                sizes.insert(name.into(), shape::rows(operands[1]).len() as i64);
+            }
             let value = eval_open(node, &operands, &sizes).map_err(|e| e.at(&format!("{} \"{}\"", node.op.mnemonic(), graph.label(id))))?;
             values[id.index()] = Some(value);
         }
@@ -182,6 +188,8 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
         Op::Cumulate { kind, axis, exclusive, reverse } => reduce::cumulate(operands[0], *kind, *axis, *exclusive, *reverse),
         Op::Sort { axis, descending } => reduce::sort(operands[0], *axis, *descending),
         Op::Scatter { kind } => scatter::scatter(operands[0], operands[1], operands[2], *kind)?,
+        Op::Compact { .. } => shape::compact(operands[0], operands[1], &shape)?,
+        Op::Suppress { most } => suppress::suppress(operands, *most, &shape)?,
         Op::Softmax { axis, log, prologue } => reduce::softmax(&map::prologue(operands[0], prologue), *axis, *log),
         Op::Norm { axes, epsilon, center, epilogue } => {
             map::finish_tensor(reduce::norm(operands[0], axes, epsilon.0, *center), epilogue, extra)

@@ -84,6 +84,23 @@ pub fn concat(operands: &[&Tensor], axis: usize, shape: &[usize]) -> Tensor {
     Tensor::dense(dtype, shape, out)
 }
 
+/// The rows that a mask names.
+pub fn rows(mask: &Tensor) -> Vec<usize> {
+    mask.to_i64s().iter().enumerate().filter(|(_, keep)| **keep != 0).map(|(i, _)| i).collect()
+}
+
+/// The rows of `x` that the mask names. Fault: they are not as many as the shape says.
+pub fn compact(x: &Tensor, mask: &Tensor, shape: &[usize]) -> Result<Tensor, EvalError> {
+    let rows = rows(mask);
+    if rows.len() != shape[0] {
+        return Err(EvalError::Data(format!("{} rows are kept, not {}", rows.len(), shape[0])));
+    }
+    let width = shape[1..].iter().product::<usize>() * x.dtype().bytes();
+    let bytes = x.bytes();
+    let kept: Vec<u8> = rows.iter().flat_map(|row| bytes[row * width..][..width].iter().copied()).collect();
+    Ok(Tensor::dense(x.dtype(), shape, kept))
+}
+
 /// Negative indices count from the end. Fault: an index out of range.
 pub fn gather(x: &Tensor, indices: &Tensor, axis: usize, shape: &[usize]) -> Result<Tensor, EvalError> {
     let extent = x.shape()[axis];
