@@ -105,6 +105,8 @@ impl Build<'_> {
             | Op::Scatter { .. }
             | Op::Softmax { .. }
             | Op::Norm { .. }
+            | Op::Compact { .. }
+            | Op::Suppress { .. }
             | Op::Attention { .. }
             | Op::Resize { .. }
             | Op::Quantize { .. }
