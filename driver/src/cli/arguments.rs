@@ -18,7 +18,7 @@ use crate::target::{self, Level, Target};
 pub struct ModelArgs {
     /// The ONNX file
     pub model: PathBuf,
-    /// Size of a named dimension, or for inspect its range (batch=1, seq=1..512); may be repeated
+    /// Size of a named dimension, or its range (batch=1, seq=1..512); may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     dims: Vec<(String, Extent)>,
     /// Make an input a constant; may be repeated
