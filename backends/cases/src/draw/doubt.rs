@@ -79,7 +79,7 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
     match op {
         Op::Input { .. } | Op::Const { .. } | Op::ArgReduce { .. } | Op::Sort { .. } => true,
         Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } | Op::Expand { .. } => all,
-        Op::Gather { .. } => all,
+        Op::Gather { .. } | Op::Compact { .. } => all,
         Op::Map { body } => body_is_exact(body, &dtypes, &exacts),
         Op::Dot { epilogue, .. } | Op::Conv { epilogue, .. } => own(!float, epilogue),
         Op::Window { kind, epilogue, .. } => own(!float || (*kind == WindowKind::Max && all), epilogue),
@@ -90,7 +90,7 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
         }
         Op::Cumulate { .. } => !float,
         Op::Scatter { kind } => all && (!float || !matches!(kind, ScatterKind::Sum | ScatterKind::Prod)),
-        Op::Softmax { .. } | Op::Norm { .. } | Op::Attention { .. } => false,
+        Op::Softmax { .. } | Op::Norm { .. } | Op::Attention { .. } | Op::Suppress { .. } => false,
         Op::Quantize { .. } | Op::Dequantize { .. } => all,
         Op::Resize { mode, .. } => all && *mode != ResizeMode::Linear && !matches!(mode, ResizeMode::Cubic50 | ResizeMode::Cubic75),
     }
