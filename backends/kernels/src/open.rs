@@ -275,7 +275,7 @@ fn ranges(low: i64, high: i64, most: usize) -> Vec<(i64, i64)> {
     while ends.len() > most.max(1) {
         // the last stays
         let last = ends.len() - 1;
-        ends = ends.iter().enumerate().filter(|(i, _)| (last - i) % 2 == 0).map(|(_, &end)| end).collect();
+        ends = ends.iter().enumerate().filter(|(i, _)| (last - i).is_multiple_of(2)).map(|(_, &end)| end).collect();
     }
     let starts = std::iter::once(low).chain(ends.iter().map(|end| end + 1));
     starts.zip(ends.iter().copied()).collect()
@@ -412,7 +412,7 @@ fn attention(job: &Job, open: &Open, builder: &mut Builder) -> Result<(), Fault>
     body.params += 1;
     let hidden = body.push(ScalarOp::Eq, &[Arg::Param(prologue.params), Arg::Literal(Literal::f32(0.0))]);
     let nothing = Arg::Literal(Literal::f32(f32::NEG_INFINITY));
-    body.result = body.push(ScalarOp::Select, &[hidden, nothing, prologue.result.clone()]);
+    body.result = body.push(ScalarOp::Select, &[hidden, nothing, prologue.result]);
     let op = Op::Attention { causal: causal.clone().filter(|_| moving.is_none()), guarded: *guarded, prologue: body };
     let mut open = open.clone();
     let row = if rows == 1 { Dim::from(1i64) } else { open.result[rank - 2].clone() };

@@ -107,7 +107,7 @@ fn in_fours(from: &Place, to: &Place, shape: &[usize]) -> Option<[Place; 2]> {
         let strides = outer.iter().map(|s| s / 4).chain([1]).collect();
         whole.then(|| Place { offset: place.offset / 4, strides, ..place.clone() })
     };
-    (shape[CHANNELS] % 4 == 0).then_some([fours(from)?, fours(to)?])
+    shape[CHANNELS].is_multiple_of(4).then_some([fours(from)?, fours(to)?])
 }
 
 /// The element type that a place is walked in.

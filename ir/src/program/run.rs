@@ -22,7 +22,7 @@ pub fn run(program: &Program, facts: &Facts, inputs: &[Tensor]) -> Result<Vec<Te
 }
 
 /// The same from the `state` that an earlier run left, or from zeros; what this one leaves stands there then.
-pub fn run_from(program: &Program, facts: &Facts, inputs: &[Tensor], state: &mut Vec<u8>) -> Result<Vec<Tensor>, u8> {
+pub fn run_from(program: &Program, facts: &Facts, inputs: &[Tensor], state: &mut [u8]) -> Result<Vec<Tensor>, u8> {
     let given = program.sizes(inputs).ok_or(3)?;
     let inputs: Vec<_> = inputs.iter().map(Tensor::bytes).collect();
     let constants: Vec<_> = program.constants.iter().map(super::Packed::to_vec).collect();

@@ -254,7 +254,7 @@ impl Assembler {
     pub fn duplicate_of(&mut self, width: Width, to: Vector, from: Vector, lane: u8) {
         assert!(lane < width.lanes(), "a vector has {} such lanes", width.lanes());
         let bytes = u32::from(width.bytes());
-        self.word(0x4E00_0400 | (u32::from(lane) * 2 + 1) * bytes << 16 | from.bits() << 5 | to.bits());
+        self.word(0x4E00_0400 | ((u32::from(lane) * 2 + 1) * bytes) << 16 | from.bits() << 5 | to.bits());
     }
 
     /// Bytes of `a`, those that the bytes of `which` count; 0 where they count beyond 15.

@@ -78,7 +78,7 @@ fn byte<const L: usize>(x: &Lanes<L>, i: usize, k: usize) -> u8 {
 pub(super) fn zip<const L: usize>(a: Lanes<L>, b: Lanes<L>, width: usize, first: usize) -> Lanes<L> {
     let taken = |i: usize, k: usize| {
         let element = (i % 4 * 4 + k) / width;
-        let from = if element % 2 == 0 { &a } else { &b };
+        let from = if element.is_multiple_of(2) { &a } else { &b };
         byte(from, i, first + element / 2 * width + k % width)
     };
     from_fn(|i| u32::from_le_bytes(from_fn(|k| taken(i, k))))
