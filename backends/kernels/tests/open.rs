@@ -175,3 +175,16 @@ fn attention_sees_the_keys_that_are_there() {
     let past = "%q: f32[2,1,16] = input \"q\" %k: f32[2,n,16] = input \"k\" %v: f32[2,n,16] = input \"v\"";
     check_one("1..40", &format!("{past} %y = attention %q, %k, %v {{causal=n-1, guarded=true}}"), &sizes);
 }
+
+#[test]
+fn as_many_rows_as_the_data_says() {
+    let rows = "symbol k in 0..20 %x: f32[n,3] = input \"x\" %m: f32[n] = input \"m\" %b = map %m do { lt(a, 0.0) }";
+    let sizes = [1, 2, 7, 20];
+    check_one("1..20", &format!("{rows} %y = compact %x, %b {{length=k}}"), &sizes);
+    // what is computed of them is as long
+    check_one("1..20", &format!("{rows} %c = compact %x, %b {{length=k}} %y = reduce %c {{kind=sum, axes=[0]}}"), &sizes);
+    check_one("1..20", &format!("{rows} %c = compact %x, %b {{length=k}} %y = concat %c, %x {{axis=0}}"), &sizes);
+    let boxes = "%x: f32[1,n,4] = input \"x\" %s: f32[1,2,n] = input \"s\" %o = sort %s {axis=2, descending=true}";
+    let limits = "%l: f32[2] = const [0.1,-0.5]";
+    check_one("1..20", &format!("{boxes} {limits} %y = suppress %x, %s, %o, %l {{most=5}}"), &sizes);
+}
