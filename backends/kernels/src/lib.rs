@@ -14,6 +14,7 @@ pub mod depthwise;
 pub mod dot;
 pub mod extent;
 pub mod generic;
+pub mod lookup;
 pub mod math;
 pub mod nest;
 pub mod norm;

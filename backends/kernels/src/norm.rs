@@ -3,7 +3,7 @@
 //! result with its epilogue, which holds scale and bias.
 
 use crate::Job;
-use crate::body::{Param, Pressure};
+use crate::body::{Param, Pressure, narrow};
 use crate::build::Builder;
 use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
@@ -17,12 +17,12 @@ use ir::kernel::tile::{Binary, Operand, Stmt, Unary, V};
 const X: StreamId = 0;
 const OUT: StreamId = 1;
 
-/// Emits the norm of `job`, if it is one for vectors: f32 throughout, contiguous where lanes are folded.
+/// Emits the norm of `job`, if it is one for vectors: of f32, contiguous where lanes are folded.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Norm { axes, epsilon, center, epilogue } = job.op else { return false };
     let facts = builder.facts;
     let x = &job.operands[0];
-    if x.dtype != Dtype::F32 || !matches!(job.dtype, Dtype::F32 | Dtype::I32) || x.shape.contains(&0) {
+    if x.dtype != Dtype::F32 || narrow::lane(job.dtype).is_none() || x.shape.contains(&0) {
         return false;
     }
     let along: Vec<bool> = (0..x.shape.len()).map(|i| axes.contains(&i)).collect();

@@ -9,7 +9,7 @@ use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{self, Constants, Pieces, around};
 use crate::place::Place;
 use crate::tile::{Pool, Writer};
-use crate::{Job, Source, Where};
+use crate::{Job, Source, Where, lookup};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::Facts;
@@ -23,7 +23,7 @@ const OUT: StreamId = 0;
 /// Emits the map of `job`, if it is one for vectors: f32, i32 and narrower integers throughout.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Map { body } = job.op else { return false };
-    one(job, body, builder) || two(job, body, builder)
+    lookup::lower(job, body, builder) || one(job, body, builder) || two(job, body, builder)
 }
 
 /// As one kernel.

@@ -2,7 +2,7 @@
 //! largest element, the second sums the exponentials of what is below it, the third divides. A NaN or an infinity
 //! anywhere makes the sum NaN, so the maximum need not watch for them.
 
-use crate::body::{Emitter, Param, Pressure, is_vector};
+use crate::body::{Emitter, Param, Pressure, is_vector, narrow};
 use crate::build::Builder;
 use crate::nest::{Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
@@ -22,21 +22,20 @@ const MASK: StreamId = 2;
 /// Rows this short are gathered into lanes.
 const SHORT: usize = 4;
 
-/// Emits the softmax of `job`, if it is one for vectors: f32 throughout.
+/// Emits the softmax of `job`, if it is one for vectors: f32 throughout, but for elements that the prologue makes f32.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let Op::Softmax { axis, log, prologue } = job.op else { return false };
     let facts = builder.facts;
     let x = &job.operands[0];
-    if x.dtype != Dtype::F32 || job.dtype != Dtype::F32 || x.shape.contains(&0) {
+    let Some(lane_type) = narrow::lane(x.dtype) else { return false };
+    if job.dtype != Dtype::F32 || prologue.result_type(&[x.dtype]) != Ok(Dtype::F32) || x.shape.contains(&0) {
         return false;
     }
     let f32s = [Dtype::F32];
     let expand = |body: &Body| Some(math::expand(body, &f32s, facts.fused)).filter(|b| is_vector(b, &f32s));
-    let bodies = (expand(prologue), expand(&Body::of(ScalarOp::Exp)), expand(&Body::of(ScalarOp::Log)));
+    let widened = narrow::widen(&math::expand(prologue, &[x.dtype], facts.fused), &[x.dtype], &[]).filter(|b| is_vector(b, &[lane_type]));
+    let bodies = (widened, expand(&Body::of(ScalarOp::Exp)), expand(&Body::of(ScalarOp::Log)));
     let (Some(prologue), Some(exp), Some(ln)) = bodies else { return false };
-    if prologue.result_type(&f32s) != Ok(Dtype::F32) {
-        return false;
-    }
     let along: Vec<bool> = (0..x.shape.len()).map(|i| i == *axis).collect();
     let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place, job.dtype)];
     let lanes = facts.lanes();
@@ -55,8 +54,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let slots = if nest.along[lane] { 4 } else { slots };
     let mut pool = Pool::new(facts);
     let held: Vec<Option<V>> = (0..vectors + slots).map(|_| pool.take()).collect();
-    let piece = |body: &Body, owned: bool| Pieces::new(facts, body, &f32s, &[owned], &pool);
-    let pieces = (piece(&prologue, nest.gathers(X)), piece(&exp, true), piece(&ln, true));
+    let piece = |body: &Body, ty: Dtype, owned: bool| Pieces::new(facts, body, &[ty], &[owned], &pool);
+    let pieces = (piece(&prologue, lane_type, nest.gathers(X)), piece(&exp, Dtype::F32, true), piece(&ln, Dtype::F32, true));
     let (Some(before), Some(exp), Some(ln)) = pieces else { return false };
     held.into_iter().flatten().for_each(|v| pool.give(v));
     let strip = before.scratch().max(exp.scratch()).max(ln.scratch());

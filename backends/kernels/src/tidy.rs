@@ -75,6 +75,7 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
             | Stmt::Splat { at, .. }
             | Stmt::LoadNarrow { at, .. }
             | Stmt::SplatNarrow { at, .. }
+            | Stmt::Lookup { table: at, .. }
             | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. }

@@ -265,3 +265,39 @@ fn reductions_of_bytes() {
     let y = m.add(map(text), &[x, scale, zero]);
     m.check(&[zero, y]);
 }
+
+#[test]
+fn whatever_a_byte_becomes_is_looked_up() {
+    use Dtype::*;
+    let gelu = "{ t0 = cast.f32(a); t1 = sub(t0, 121.0); t2 = mul(t1, 0.031); t3 = mul(t2, 0.70710677); t4 = erf(t3); t5 = add(t4, 1.0); t6 = mul(t2, t5); t7 = mul(t6, 20.0); t8 = max(t7, -9.0); t9 = min(t8, 246.0); t10 = round(t9); t11 = cast.i32(t10); t12 = add(t11, 9:i32); cast.u8(t12) }";
+    let sigmoid = "{ t0 = cast.f32(a); t1 = mul(t0, 0.05); t2 = sigmoid(t1); t3 = mul(t2, 255.0); t4 = round(t3); t5 = cast.i32(t4); t6 = sub(t5, 128:i32); cast.i8(t6) }";
+    for (dtype, text) in [(U8, gelu), (I8, sigmoid)] {
+        check(&[dtype], text);
+        for shape in [[1, 1, 1000], [3, 5, 130], [2, 2, 63], [1, 4, 3]] {
+            let mut m = model();
+            let x = m.feed(integers(1, dtype, &shape));
+            let once = m.add(map(text), &[x]);
+            // over its own operand, and with a constant
+            let other = if once == x { x } else { once };
+            let add = format!(
+                "{{ t0 = cast.i32(a); t1 = cast.i32(b); t2 = add(t0, t1); t3 = cast.f32(t2); t4 = tanh(t3); t5 = exp(t4); t6 = round(t5); cast.{}(t6) }}",
+                dtype.name()
+            );
+            let three = m.fixed(integers(5, U8, &[1]));
+            let twice = m.add(map(&add), &[other, three]);
+            m.check(&[twice]);
+        }
+    }
+}
+
+#[test]
+fn bytes_before_a_softmax_and_behind_a_norm() {
+    use Dtype::*;
+    for (shape, axis) in [([2, 3, 40], 2), ([2, 5, 7], 1), ([1, 1, 1000], 2), ([4, 6, 3], 2)] {
+        let mut m = Model::new(2.0, 1e-5);
+        let x = m.feed(integers(1, U8, &shape));
+        let prologue = body("{ t0 = cast.f32(a); t1 = sub(t0, 128.0); mul(t1, 0.05) }").expect("the test's body");
+        let y = m.add(Op::Softmax { axis, log: false, prologue }, &[x]);
+        m.check(&[y]);
+    }
+}

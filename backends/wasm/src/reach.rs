@@ -73,6 +73,7 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
     match *stmt {
         Stmt::Load { to: _, at, lanes } | Stmt::Store { from: _, at, lanes } if lanes > 0 => one(at),
         Stmt::LoadNarrow { to: _, at, lanes, kind: _ } | Stmt::StoreNarrow { from: _, at, lanes, kind: _ } if lanes > 0 => one(at),
+        Stmt::Lookup { to: _, a: _, table, temps: _ } => one(table),
         Stmt::Splat { to: _, at } | Stmt::SplatNarrow { to: _, at, kind: _ } => one(at),
         Stmt::Gather { to: _, at, stride, lanes } | Stmt::Scatter { from: _, at, stride, lanes } if lanes > 0 => {
             each(at, at.offset + (stride * i32::from(lanes - 1)).min(0));

@@ -205,6 +205,7 @@ impl Select {
                 self.set(to);
             }
             // `temp` may hold anything afterwards, also what it held
+            Stmt::Lookup { to, a, table, temps: [left, _] } => self.look_up(to, a, table, left),
             Stmt::Fold { op, to, from, temp: _ } => self.fold(op, to, from),
         }
     }
@@ -510,6 +511,29 @@ impl Select {
         }
     }
 
+    /// Sixteen bytes of the table at a time; what a byte counts beyond them picks nothing.
+    fn look_up(&mut self, to: V, a: V, table: At, left: V) {
+        for part in 0..16 {
+            if part > 0 {
+                self.get(to);
+            }
+            self.load(At { offset: table.offset + 16 * part, ..table }, 4);
+            if part == 0 {
+                self.get(a);
+            } else {
+                self.get(if part == 1 { a } else { left });
+                self.body.ins().i32_const(16).i8x16_splat().i8x16_sub();
+                self.set(left);
+                self.get(left);
+            }
+            self.body.ins().i8x16_swizzle();
+            if part > 0 {
+                self.body.ins().v128_or();
+            }
+            self.set(to);
+        }
+    }
+
     fn store_narrow(&mut self, from: V, at: At, lanes: u8, kind: Narrow) {
         let bytes = lanes * kind.bytes();
         let packed = self.body.local(ValType::V128);
@@ -596,7 +620,7 @@ fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
             Stmt::Splat { .. } | Stmt::Gather { .. } | Stmt::Store { .. } | Stmt::Scatter { .. } => None,
             Stmt::LoadNarrow { .. } | Stmt::SplatNarrow { .. } | Stmt::StoreNarrow { .. } => None,
             Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => None,
-            Stmt::Unary { .. } | Stmt::Fold { .. } => None,
+            Stmt::Unary { .. } | Stmt::Fold { .. } | Stmt::Lookup { .. } => None,
         };
         if let Some(bits) = bits {
             *uses.entry(bits).or_insert(0) += 1;

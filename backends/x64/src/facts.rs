@@ -53,4 +53,4 @@ pub const X86_64_V4: Facts = Facts {
 pub const X86_64_V4_VNNI: Facts = Facts { name: "x86-64-v4+vnni", menu: Menu { dot4_u8s8: true, ..X86_64_V4.menu }, ..X86_64_V4 };
 
 /// AVX512_VBMI: Ice Lake of 2019, Zen 4 of 2022, and later.
-pub const X86_64_V4_VBMI: Facts = Facts { name: "x86-64-v4+vbmi", ..X86_64_V4_VNNI };
+pub const X86_64_V4_VBMI: Facts = Facts { name: "x86-64-v4+vbmi", menu: Menu { pick8: true, ..X86_64_V4_VNNI.menu }, ..X86_64_V4_VNNI };

@@ -59,6 +59,7 @@ pub fn compile(kernel: &TileKernel, args: usize, facts: &Facts) -> Code {
     let mut select = Select {
         asm: Assembler::new(level),
         length,
+        pick8: facts.menu.pick8,
         lanes: facts.vector_bytes / 4,
         masks: usage.lane_masks(facts),
         free: (0..facts.vectors).find(|v| !usage.vectors.contains(v)).map(Vector::new),
@@ -144,6 +145,10 @@ impl Usage {
                 self.all(&[*to, *x, *a, *b]);
                 self.source(*y);
             }
+            Stmt::Lookup { to, a, table, temps } => {
+                self.all(&[*to, *a, temps[0], temps[1]]);
+                self.pointer(table.p);
+            }
             Stmt::Fold { op: _, to, from, temp } => self.all(&[*to, *from, *temp]),
         }
     }
@@ -178,6 +183,8 @@ impl Usage {
 struct Select {
     asm: Assembler,
     length: Length,
+    /// Whether bytes are picked from two vectors.
+    pick8: bool,
     /// Lanes of a whole vector.
     lanes: u32,
     masks: Vec<(u8, Mask)>,
@@ -307,6 +314,7 @@ impl Select {
             Stmt::Unary { op, to, a } => self.unary(op, to, a),
             Stmt::Binary { op, to, a, b } => self.three(binary(op), to, a, b),
             Stmt::Select { to, cmp, x, y, a, b } => self.choose(to, cmp, x, y, a, b),
+            Stmt::Lookup { to, a, table, temps } => self.look_up(vector(to), vector(a), mem(table), temps.map(vector)),
             Stmt::Fold { op, to, from, temp } => self.fold(binary(op), vector(to), vector(from), vector(temp)),
         }
     }
@@ -812,6 +820,41 @@ impl Select {
             if bytes - done >= width {
                 self.asm.at(Length::L128).mri(form, beyond(to, done.into()), from, done / width);
                 done += width;
+            }
+        }
+    }
+}
+
+// -------------------------------------------------------------------------------------------------------------- look-ups
+impl Select {
+    fn look_up(&mut self, to: Vector, a: Vector, table: Mem, [first, second]: [Vector; 2]) {
+        if self.pick8 && self.length == Length::L512 {
+            // the lower half of the table and the upper one; the highest bit of the byte says which
+            for (to, half) in [(to, 0), (first, 128)] {
+                self.asm.at(self.length).rm(&form::vmovups, second, beyond(table, half));
+                self.asm.at(self.length).rm(&form::vmovaps, to, a);
+                self.asm.at(self.length).rvm(&form::vpermi2b, to, second, beyond(table, half + 64));
+            }
+            self.asm.at(self.length).rm(&form::vpmovb2m, WORK, a);
+            return self.asm.at(self.length).merging(WORK).rvm(&form::vpblendmb, to, to, first);
+        }
+        // sixteen bytes at a time: where the high half of a byte is theirs its low half counts, elsewhere the highest bit is
+        // set, and nothing is picked
+        let (load, xor) = match self.asm.level() {
+            Level::V3 => (&form::vbroadcasti128, &form::vpxor),
+            Level::V4 => (&form::vbroadcasti32x4, &form::vpxord),
+        };
+        let or = if self.asm.level() == Level::V4 { &form::vpord } else { &form::vpor };
+        for part in 0..16u32 {
+            let mine = self.whole(part * 0x1010_1010);
+            self.asm.at(self.length).rvm(xor, first, a, mine);
+            let beyond_others = self.whole(0x7070_7070);
+            self.asm.at(self.length).rvm(&form::vpaddusb, first, first, beyond_others);
+            let picked = if part == 0 { to } else { second };
+            self.asm.at(self.length).rm(load, picked, beyond(table, 16 * part as i32));
+            self.asm.at(self.length).rvm(&form::vpshufb, picked, picked, first);
+            if part > 0 {
+                self.asm.at(self.length).rvm(or, to, to, second);
             }
         }
     }

@@ -72,6 +72,8 @@ pub struct Menu {
     pub widen8: bool,
     /// `MulLow8` and `MulHigh8`: products of bytes, i8 by i8, each into 16 bits; `MulAdd8` and `PairAdd`, which add them up.
     pub long8: bool,
+    /// Bytes are picked from two vectors by the bytes of a third: a `Lookup` is a few instructions.
+    pub pick8: bool,
 }
 
 impl Menu {
@@ -88,6 +90,7 @@ impl Menu {
         pair16: false,
         widen8: false,
         long8: false,
+        pick8: false,
     };
 }
 

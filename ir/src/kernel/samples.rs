@@ -28,6 +28,7 @@ pub(crate) fn facts() -> Facts {
             pair16: true,
             widen8: true,
             long8: true,
+            pick8: true,
         },
         caches: [1 << 15, 1 << 20, 1 << 22],
         accumulators: 8,
@@ -113,7 +114,7 @@ impl Random {
     fn wild_stmt(&mut self, depth: usize) -> Stmt {
         let offset = self.pick(&[0, 24, -24, i64::MAX, i64::MIN]);
         let (stride, lanes) = (self.pick(&[0, 4, -12, i32::MIN]), self.pick(&[0, 4, 4, 4, 3, 16, 255]));
-        match self.below(19) {
+        match self.below(20) {
             0 if depth > 0 => Stmt::Loop { times: self.pick(&[0, 1, 64, u32::MAX]), body: self.wild_stmts(depth - 1) },
             0 | 1 => Stmt::Point { to: self.at().p, from: self.at().p, offset },
             2 => Stmt::Advance { p: self.at().p, by: offset },
@@ -146,6 +147,7 @@ impl Random {
                 }
             }
             15 => Stmt::LoadNarrow { to: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
+            18 => Stmt::Lookup { to: self.v(), a: self.v(), table: self.at(), temps: [self.v(), self.v()] },
             16 => Stmt::SplatNarrow { to: self.v(), at: self.at(), kind: self.pick(tile::NARROW) },
             17 => Stmt::StoreNarrow { from: self.v(), at: self.at(), lanes, kind: self.pick(tile::NARROW) },
             _ => {

@@ -227,6 +227,14 @@ pub enum Stmt {
         a: V,
         b: V,
     },
+    /// Each byte of `to` is the byte of the table that the same byte of `a` counts to. The table is the 256 bytes at `table`.
+    /// `to`, `a` and `temps` are registers of their own; `temps` are undefined afterwards.
+    Lookup {
+        to: V,
+        a: V,
+        table: At,
+        temps: [V; 2],
+    },
     /// Folds the lanes of `from` with `op`; the result in all lanes of `to`. The order is fixed: lane `i` with
     /// lane `i + half`, then halves again, `half` from `lanes / 2` down to 1. `op` is `Add`, `Max` or `Min`.
     /// `temp` is neither of the others; it is undefined afterwards.

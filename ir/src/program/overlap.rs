@@ -142,6 +142,7 @@ impl Walk {
             Stmt::Splat { at, .. } => self.touch(*at, 4, false),
             Stmt::LoadNarrow { at, lanes, kind, .. } => self.touch(*at, i128::from(kind.bytes()) * i128::from(*lanes), false),
             Stmt::StoreNarrow { at, lanes, kind, .. } => self.touch(*at, i128::from(kind.bytes()) * i128::from(*lanes), true),
+            Stmt::Lookup { table, .. } => self.touch(*table, 256, false),
             Stmt::SplatNarrow { at, kind, .. } => self.touch(*at, kind.bytes().into(), false),
             Stmt::Gather { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, false),
             Stmt::Scatter { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, true),
@@ -171,6 +172,7 @@ impl Walk {
             | Stmt::Splat { at, .. }
             | Stmt::LoadNarrow { at, .. }
             | Stmt::SplatNarrow { at, .. }
+            | Stmt::Lookup { table: at, .. }
             | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. } => ours(&at.p),

@@ -152,6 +152,7 @@ fn concerns(stmt: &Stmt, p: P) -> bool {
         | Stmt::Splat { at, .. }
         | Stmt::LoadNarrow { at, .. }
         | Stmt::SplatNarrow { at, .. }
+        | Stmt::Lookup { table: at, .. }
         | Stmt::StoreNarrow { at, .. }
         | Stmt::Gather { at, .. }
         | Stmt::Store { at, .. }

@@ -257,6 +257,7 @@ impl Select {
             Stmt::Unary { op, to, a } => self.unary(op, to, a),
             Stmt::Binary { op, to, a, b } => self.binary(op, to, a, b),
             Stmt::Select { to, cmp, x, y, a, b } => self.choose(to, cmp, x, y, a, b),
+            Stmt::Lookup { to, a, table, temps } => self.look_up(to, a, table, temps),
             Stmt::Fold { op, to, from, temp } => self.fold(op, to, from, temp),
         }
     }

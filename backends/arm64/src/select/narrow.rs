@@ -1,6 +1,6 @@
 //! Elements of 8 and 16 bits: widened to the 32 bits of a lane when loaded, cut when stored. It knows no arithmetic on them.
 
-use ir::kernel::tile::{At, Narrow};
+use ir::kernel::tile::{At, Narrow, V};
 
 use super::Select;
 use super::memory::beyond;
@@ -42,6 +42,27 @@ impl Select {
             self.asm.load_lane_of(width(kind), to, 2, third, None);
         }
         self.widen(to, kind);
+    }
+
+    /// Sixteen bytes of the table at a time; what a byte counts beyond them picks nothing.
+    pub(super) fn look_up(&mut self, to: V, a: V, table: At, temps: [V; 2]) {
+        let a = self.v(a);
+        let [left, part] = temps.map(|v| self.define(v));
+        let to = self.define(to);
+        self.borrow(&[to, a, left, part], |select, sixteen| {
+            select.set(sixteen, 0x1010_1010);
+            for i in 0..16 {
+                select.load_slot(Slot::Q(part), beyond(table, 16 * i));
+                if i == 0 {
+                    select.asm.table(to, part, a);
+                    select.copy(left, a);
+                } else {
+                    select.asm.three(form::SUB_B, left, left, sixteen);
+                    select.asm.table(part, part, left);
+                    select.asm.three(form::ORR, to, to, part);
+                }
+            }
+        });
     }
 
     pub(super) fn splat_narrow(&mut self, to: Vector, at: At, kind: Narrow) {

@@ -74,6 +74,10 @@ impl Usage {
                 self.all(&[*to, *x, *a, *b]);
                 self.source(*y);
             }
+            Stmt::Lookup { to, a, table, temps } => {
+                self.all(&[*to, *a, temps[0], temps[1]]);
+                self.pointer(table.p);
+            }
             Stmt::Fold { op: _, to, from, temp } => self.all(&[*to, *from, *temp]),
         }
     }

@@ -34,6 +34,7 @@ pub fn narrow_accesses(facts: &Facts) -> Vec<Case> {
         }
         cases.push(offsets(facts, kind));
     }
+    cases.push(look_up(facts));
     cases
 }
 
@@ -52,6 +53,27 @@ fn values(facts: &Facts, kind: Narrow) -> Buffer {
         _ => i,
     };
     words((0..facts.lanes() as i32).map(|i| value(i) as u32))
+}
+
+/// Every byte through a table, with all registers in use.
+fn look_up(facts: &Facts) -> Case {
+    let (whole, vector) = (facts.lanes() as u8, i32::from(facts.lanes() as u8) * 4);
+    let last = facts.vectors - 1;
+    let mut body: Vec<Stmt> = (0..facts.vectors).map(|v| Stmt::Set { to: V(v), bits: u32::from(v) }).collect();
+    for i in 0..256 / vector {
+        let place = |p| at(p, i * vector);
+        body.push(Stmt::Load { to: V(1), at: place(0), lanes: whole });
+        body.push(Stmt::Lookup { to: V(2), a: V(1), table: at(1, 3), temps: [V(0), V(last)] });
+        body.push(Stmt::Store { from: V(2), at: place(2), lanes: whole });
+        body.push(Stmt::Store { from: V(3), at: at(3, i * vector), lanes: whole });
+        // the other way round, where registers are high
+        body.push(Stmt::Lookup { to: V(last), a: V(2), table: at(1, 3), temps: [V(last - 1), V(last - 2)] });
+        body.push(Stmt::Store { from: V(last), at: at(2, 256 + i * vector), lanes: whole });
+        body.push(Stmt::Store { from: V(1), at: at(3, 256 + i * vector), lanes: whole });
+        body.extend([last, last - 1, last - 2].map(|v| Stmt::Set { to: V(v), bits: 7 }));
+    }
+    let filled = || Buffer::of(vec![0xA5; 512]);
+    case(facts, "look-up".into(), body, vec![bytes(256), bytes(259), filled(), filled()])
 }
 
 fn offsets(facts: &Facts, kind: Narrow) -> Case {

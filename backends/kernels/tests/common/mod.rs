@@ -74,7 +74,7 @@ pub const MACHINES: [Facts; 7] = [WIDE, NARROW, LANES, SHORT, ENGINE, RELAXED, B
 
 /// Four products of bytes at once, u8 by i8 as AVX-512 VNNI, and i8 by i8 as NEON.
 pub const QUADS: [Facts; 2] = [
-    Facts { name: "64 bytes, u8 by i8", menu: Menu { dot4_u8s8: true, ..WIDE.menu }, ..WIDE },
+    Facts { name: "64 bytes, u8 by i8", menu: Menu { dot4_u8s8: true, pick8: true, ..WIDE.menu }, ..WIDE },
     Facts { name: "lanes, i8 by i8", menu: Menu { dot4_s8s8: true, ..LANES.menu }, ..LANES },
 ];
 

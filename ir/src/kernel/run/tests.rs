@@ -132,6 +132,16 @@ fn multiply_add_rounds_as_the_facts_say() {
 }
 
 #[test]
+fn bytes_go_through_a_table() {
+    let text = "tile t(x: read 0..16, table: read 0..256, z: write 0..16) lanes 4 { v0 = load p0[0]\n v1 = lookup v0 in p1[0] temp v2, v3\n p2[0] = v1 }";
+    let table: Vec<u8> = (0..=255u8).map(|i| i.wrapping_mul(7).wrapping_add(3)).collect();
+    let x: Vec<u8> = (0..16).map(|i| 255 - i * 17).collect();
+    let mut memory = [x.clone(), table.clone(), vec![0; 16]];
+    assert_eq!(run_text(text, &facts(), &mut memory), 0);
+    assert_eq!(memory[2], x.iter().map(|&i| table[i as usize]).collect::<Vec<u8>>());
+}
+
+#[test]
 fn bytes_are_mixed_and_packed() {
     let (x, y) = ([0x0302_0100, 0x0706_0504, 0x0b0a_0908, 0x0f0e_0d0c], [0x1312_1110, 0x1716_1514, 0x1b1a_1918, 0x1f1e_1d1c]);
     let two = |stmt: &str, wanted: [i32; 4]| ints(x, y, stmt, wanted);

@@ -133,6 +133,13 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
                 let takes = compare(cmp, x, y);
                 self.set(to, from_fn(|i| if takes[i] { a[i] } else { b[i] }));
             }
+            Stmt::Lookup { to, a, table, temps } => {
+                let place = self.place(table.p);
+                let bytes: Vec<u8> = self.memory.read(place.arg, place.offset + table.offset as i64, 256).to_vec();
+                let value = ints(self.v(a), |a| u32::from_le_bytes(a.to_le_bytes().map(|byte| bytes[byte as usize])));
+                temps.into_iter().for_each(|temp| self.set(temp, [UNDEFINED; L]));
+                self.set(to, value);
+            }
             Stmt::Fold { op, to, from, temp } => {
                 let mut value = self.v(from);
                 let mut half = L / 2;

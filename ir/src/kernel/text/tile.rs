@@ -73,6 +73,7 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
                 | Stmt::Unary { .. }
                 | Stmt::Binary { .. }
                 | Stmt::Select { .. }
+                | Stmt::Lookup { .. }
                 | Stmt::Fold { .. } => {}
             }
         }
@@ -135,6 +136,9 @@ fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
             format!("v{} = select {} v{}, {} ? v{} : v{}", to.0, compare(cmp), x.0, show(y), a.0, b.0)
         }
         Stmt::Prefetch { at } => format!("prefetch {}", show_at(at)),
+        Stmt::Lookup { to, a, table, temps: [s, t] } => {
+            format!("v{} = lookup v{} in {} temp v{}, v{}", to.0, a.0, show_at(table), s.0, t.0)
+        }
         Stmt::Fold { op, to, from, temp } => format!("v{} = fold {} v{} temp v{}", to.0, binary(op), from.0, temp.0),
     };
     out.line(&line);
@@ -193,6 +197,15 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
         }
         "gather" => Ok(Stmt::Gather { to, at: parse_at(lexer)?, stride: parse_stride(lexer)?, lanes: parse_lanes(lexer, usual)? }),
         "select" => parse_select(lexer, to),
+        "lookup" => {
+            let a = parse_v(lexer)?;
+            lexer.expect("in")?;
+            let table = parse_at(lexer)?;
+            lexer.expect("temp")?;
+            let first = parse_v(lexer)?;
+            lexer.expect(",")?;
+            Ok(Stmt::Lookup { to, a, table, temps: [first, parse_v(lexer)?] })
+        }
         "fold" => {
             let word = lexer.word()?;
             let Some(op) = parse_binary(word) else { return Err(lexer.error(format!("`{word}` is no operation"))) };

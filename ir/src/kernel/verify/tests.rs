@@ -178,6 +178,18 @@ fn accesses_stay_in_what_arguments_declare() {
 }
 
 #[test]
+fn look_ups_have_their_table_and_their_registers() {
+    let on = |stmt: &str, wanted: &[&str]| {
+        refused(&format!("tile t(x: read 0..264, y: write 0..16) lanes 4 {{ v0 = set 0.0\n {stmt} }}"), wanted);
+    };
+    on("v1 = lookup v0 in p0[8] temp v2, v3\n v4 = v1", &[]);
+    on("v1 = lookup v0 in p0[9] temp v2, v3", &["body[1]: reads bytes 9..265 of `x`, which holds 0..264"]);
+    on("v1 = lookup v5 in p0[0] temp v2, v3", &["body[1]: v5 is read before it is set"]);
+    on("v1 = lookup v0 in p0[0] temp v2, v3\n v4 = v3", &["body[2]: v3 is read before it is set"]);
+    on("v0 = lookup v0 in p0[0] temp v2, v3", &["body[1]: a look-up in the registers v0, v0, v2, v3, of which two are one"]);
+}
+
+#[test]
 fn narrow_accesses_count_their_own_bytes() {
     tile("v0 = load u8 p0[60]\n v0 = load i16 p0[56]\n v0 = splat u8 p0[63]\n p1[60] = i8 v0\n p1[62] = u16 v0 lanes 1", &[]);
     tile("v0 = load u8 p0[61]", &["body[0]: reads bytes 61..65 of `x`, which holds 0..64"]);

@@ -85,6 +85,10 @@ fn undefined_after(body: &[Stmt]) -> Vec<u8> {
                 gone.retain(|v| !set.contains(v));
                 gone.extend(lost);
             }
+            Stmt::Lookup { to, temps, .. } => {
+                gone.extend(temps.map(|v| v.0));
+                gone.retain(|&v| v != to.0);
+            }
             Stmt::Fold { to, temp, .. } => {
                 gone.push(temp.0);
                 gone.retain(|&v| v != to.0);
@@ -123,6 +127,7 @@ fn written(stmt: &Stmt) -> Option<V> {
         | Stmt::Unary { to, .. }
         | Stmt::Binary { to, .. }
         | Stmt::Select { to, .. }
+        | Stmt::Lookup { to, .. }
         | Stmt::Fold { to, .. } => Some(to),
         Stmt::MulAdd { acc, .. }
         | Stmt::Horner { acc, .. }
@@ -148,6 +153,7 @@ fn pointers(body: &[Stmt]) -> usize {
         | Stmt::Splat { at, .. }
         | Stmt::LoadNarrow { at, .. }
         | Stmt::SplatNarrow { at, .. }
+        | Stmt::Lookup { table: at, .. }
         | Stmt::Gather { at, .. }
         | Stmt::Store { at, .. }
         | Stmt::StoreNarrow { at, .. }
@@ -288,6 +294,19 @@ impl Check<'_> {
             Stmt::Select { to, cmp: _, x, y, a, b } => {
                 self.reads(&[x, a, b], faults);
                 self.operand(y, faults);
+                self.sets(to, faults);
+            }
+            Stmt::Lookup { to, a, table, temps } => {
+                let all = [to, a, temps[0], temps[1]];
+                if (0..4).any(|i| all[..i].contains(&all[i])) {
+                    faults.add(format!("a look-up in the registers {}, of which two are one", all.map(|v| format!("v{}", v.0)).join(", ")));
+                }
+                self.reads(&[a], faults);
+                self.bytes(table, 0, 256, false, faults);
+                for temp in temps {
+                    self.sets(temp, faults);
+                    self.defined[temp.0 as usize] = false;
+                }
                 self.sets(to, faults);
             }
             Stmt::Fold { op, to, from, temp } => {
