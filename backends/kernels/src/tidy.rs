@@ -124,6 +124,7 @@ pub fn renamed(body: &[Stmt], to: &dyn Fn(P) -> P) -> Vec<Stmt> {
                     address(at);
                 }
             }
+            Stmt::Lookup { table, .. } => address(table),
             Stmt::Set { .. } | Stmt::Copy { .. } | Stmt::Unary { .. } | Stmt::Fold { .. } => {}
             Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {}
         }

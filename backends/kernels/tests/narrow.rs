@@ -291,10 +291,12 @@ fn whatever_a_byte_becomes_is_looked_up() {
 }
 
 #[test]
-fn bytes_before_a_softmax_and_behind_a_norm() {
+fn bytes_before_a_softmax() {
     use Dtype::*;
     for (shape, axis) in [([2, 3, 40], 2), ([2, 5, 7], 1), ([1, 1, 1000], 2), ([4, 6, 3], 2)] {
         let mut m = Model::new(2.0, 1e-5);
+        // bytes of short rows are not gathered
+        m.mixed = shape[axis] < 8;
         let x = m.feed(integers(1, U8, &shape));
         let prologue = body("{ t0 = cast.f32(a); t1 = sub(t0, 128.0); mul(t1, 0.05) }").expect("the test's body");
         let y = m.add(Op::Softmax { axis, log: false, prologue }, &[x]);

@@ -115,7 +115,8 @@ impl<'a> Plan<'a> {
         // several pixels in a vector
         let follows = x_step.1 == c as i64 && c_step.1 == c as i64;
         let pixels = if follows && c < vector && vector.is_multiple_of(c) && out.1 >= vector / c { vector / c } else { 1 };
-        if !(c * pixels).is_multiple_of(4) {
+        // in a vector that is mostly empty, floats are faster
+        if !(c * pixels).is_multiple_of(4) || 2 * c * pixels < vector {
             return None;
         }
         x_step.1 *= pixels as i64;
