@@ -91,8 +91,11 @@ pub fn end(builder: &mut Builder) {
     exact::derive(builder, &late, &[]);
 }
 
-/// Derived symbols with their numbers: those of free ones, the others.
-fn derived(table: &Table) -> (Vec<(usize, Dim)>, Vec<(usize, Dim)>) {
+/// Symbols by number, and what they are derived from.
+type Derived = Vec<(usize, Dim)>;
+
+/// Derived symbols: those of free ones, the others.
+fn derived(table: &Table) -> (Derived, Derived) {
     let all = table.list.iter().enumerate().filter_map(|(i, s)| match &s.origin {
         Origin::Derived(dim) => Some((i, dim.clone())),
         Origin::Free | Origin::Data => None,

@@ -67,8 +67,8 @@ impl Tile<'_> {
     fn columns_of_two(&self, registers: &[V], u: usize, second: bool, w: &mut Writer) -> Vec<V> {
         let (mut free, loaded) = (registers[0], &registers[1..]);
         let steps = if second { 2 } else { 1 };
-        for i in 0..steps * self.vectors {
-            self.load_right(loaded[i], u + i / self.vectors, i % self.vectors, w);
+        for (i, &to) in loaded[..steps * self.vectors].iter().enumerate() {
+            self.load_right(to, u + i / self.vectors, i % self.vectors, w);
         }
         let mut columns = Vec::new();
         for v in 0..self.vectors {
