@@ -69,6 +69,9 @@ fn what_once_failed_stays_right() {
     }
 }
 
+/// Not drawn: quantization has a differential test of its own, and what chooses lengths by data has no fixed type.
+const ELSEWHERE: &[&str] = &["quantize", "dequantize", "compact", "suppress"];
+
 #[test]
 fn every_operator_and_every_type_is_drawn() {
     let (mut operators, mut types, mut fired) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -81,7 +84,7 @@ fn every_operator_and_every_type_is_drawn() {
         let report = passes::optimize(&mut graph, &passes::Options::default(), &mut ()).expect("no name is unknown");
         fired.extend(report.passes.iter().flat_map(|p| p.fired.keys().copied()));
     }
-    let missing: Vec<&&str> = ir::Op::MNEMONICS.iter().filter(|m| !operators.contains(**m)).collect();
+    let missing: Vec<&&str> = ir::Op::MNEMONICS.iter().filter(|m| !operators.contains(**m) && !ELSEWHERE.contains(m)).collect();
     assert!(missing.is_empty(), "never drawn: {missing:?}");
     assert_eq!(types.len(), ir::Dtype::ALL.len());
     let idle: Vec<&str> = passes::recipe::rules().iter().map(|r| r.name).filter(|name| !fired.contains(name)).collect();
