@@ -75,7 +75,8 @@ fn native(test: &str) -> Option<&'static Level> {
 
 fn close(got: &Tensor, want: &Tensor) {
     assert_eq!(got.ty(), want.ty());
-    let d = distance(got, want, Tolerance { relative: 1e-4, absolute: 1e-6 });
+    // sums in another order, and Winograd's convolutions
+    let d = distance(got, want, Tolerance { relative: 1e-4, absolute: 2e-5 });
     assert_eq!(d.beyond, 0, "{d:?}");
 }
 

@@ -102,19 +102,24 @@ fn the_program_refuses_wrong_arguments_and_input() {
         assert_eq!(output.stderr.is_empty(), output.status.success(), "a refusal says why: {}", String::from_utf8_lossy(&output.stderr));
         output.status.code()
     };
-    assert_eq!(node(&[], 16).stdout, [0; 12]);
-    assert_eq!(String::from_utf8_lossy(&node(&["--bench", "3"], 16).stdout).lines().count(), 3);
+    assert_eq!(node(&["16"], 16).stdout, [0; 12]);
+    assert_eq!(String::from_utf8_lossy(&node(&["16", "--bench", "3"], 16).stdout).lines().count(), 3);
     for bytes in [0, 15, 17, 1 << 20] {
-        assert_eq!(code(&[], bytes), Some(3), "{bytes} bytes");
-        assert_eq!(code(&["--bench", "3"], bytes), Some(3), "{bytes} bytes");
+        assert_eq!(code(&["16"], bytes), Some(3), "{bytes} bytes");
+        assert_eq!(code(&["16", "--bench", "3"], bytes), Some(3), "{bytes} bytes");
     }
-    for arguments in
-        [&["--bench"][..], &["--bench", "x"], &["--bench", "0"], &["--bench", "10000001"], &["--bench", "1", "2"], &["net.bin"]]
-    {
+    for arguments in [
+        &["16", "--bench"][..],
+        &["16", "--bench", "x"],
+        &["16", "--bench", "0"],
+        &["16", "--bench", "10000001"],
+        &["16", "--bench", "1", "2"],
+        &["net.bin"],
+    ] {
         assert_eq!(code(arguments, 16), Some(64), "{arguments:?}");
     }
     // a pipe that does not wait, as a node leaves it that is killed, and whose other end takes its time
     let slow =
-        "(sleep 0.5; head -c 16 /dev/zero) | { node -e \"process.stdin; process.kill(process.pid, 'SIGKILL')\"; node run.mjs; } | wc -c";
+        "(sleep 0.5; head -c 16 /dev/zero) | { node -e \"process.stdin; process.kill(process.pid, 'SIGKILL')\"; node run.mjs 16; } | wc -c";
     assert_eq!(must(Command::new("sh").args(["-c", slow]).current_dir(&folder.path)).trim(), "12");
 }

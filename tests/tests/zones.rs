@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ir::{Graph, Tensor};
+use ir::{Fault, Graph, Tensor};
 use maquette::compile::Options;
 use maquette::error::{Error, Result};
 use maquette::execute::{Runner, execute};
@@ -28,11 +28,13 @@ const FAULTS: [&str; 6] = [
 ];
 
 fn outputs(built: &Built, bytes: &[u8]) -> Vec<Tensor> {
-    let mut at = 0;
     let (_, program) = built.programs.first().expect("a level was named");
+    let mut at = 8 * program.symbols.len();
+    let values = bytes[..at].chunks_exact(8).map(|v| i64::from_le_bytes(v.try_into().expect("chunks of 8 bytes")));
+    let values = program.symbols.iter().map(|s| s.name.clone()).zip(values).collect();
     let tensor = |port: &ir::program::Port| {
-        let (from, shape) = (at, port.ty.fixed().expect("programs have fixed shapes"));
-        at += port.bytes as usize;
+        let (from, shape) = (at, port.shape_at(&values).expect("every symbol has a value"));
+        at += shape.iter().product::<usize>() * port.ty.dtype.bytes();
         Tensor::dense(port.ty.dtype, &shape, bytes[from..at].to_vec())
     };
     program.outputs.iter().map(tensor).collect()
@@ -104,6 +106,9 @@ fn in_node(place: &Place, graph: Graph, options: &Options, inputs: &[Tensor]) ->
     let wasm = |path: &PathBuf| path.extension().is_some_and(|e| e == "wasm");
     let module = modules.map(|e| e.expect("it stays").path()).find(wasm).expect("the module was written");
     let (_, program) = built.programs.first().expect("a level was named");
+    if !program.symbols.is_empty() {
+        return Err(Fault::unsupported("sizes that the data gives are watched on native machines").into());
+    }
     let ports = |list: &[ir::program::Port]| list.iter().map(|p| serde_json::json!({ "bytes": p.bytes })).collect::<Vec<_>>();
     let about = folder.path.join("about.json");
     let json = serde_json::json!({ "inputs": ports(&program.inputs), "outputs": ports(&program.outputs) });

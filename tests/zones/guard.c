@@ -1,7 +1,7 @@
 /* A program around a model that runs it twice with every buffer against a page that traps: inputs (which cannot be written),
  * outputs, arena and scratch end where the page begins, then they begin where it ends. What lies between a buffer and its
  * page must stay as it was, both runs must give the same bytes, whatever the memory held. Speaks the protocol of our
- * executables: inputs from standard input, outputs to standard output, the status as exit code; 40 and more: see FAULTS.
+ * executables: inputs from standard input, sizes that the data gave and outputs to standard output, the status as exit code; 40 and more: see FAULTS.
  * Needs no C library, so that it is built for a machine that is not here. */
 #include "model.h"
 
@@ -111,7 +111,20 @@ static void whole(long what, long file, unsigned char *at, uint64_t bytes)
 }
 
 enum { MOST = 64 };
-static zone inputs[MOST], again[MOST], outputs[2][MOST];
+static zone inputs[MOST], again[MOST], outputs[2][MOST], sizes[2];
+
+/* the bytes of a tensor whose sizes are known by now */
+static uint64_t actual(const maquette_tensor *tensor, const int64_t *values)
+{
+    uint64_t most = 1, count = 1;
+    int32_t i;
+    for (i = 0; i < tensor->rank; i++) {
+        int32_t symbol = tensor->symbols ? tensor->symbols[i] : -1;
+        most *= (uint64_t)tensor->dims[i];
+        count *= (uint64_t)(symbol < 0 ? tensor->dims[i] : values[symbol]);
+    }
+    return most == 0 ? 0 : tensor->bytes / most * count;
+}
 
 void start(void);
 void start(void)
@@ -119,7 +132,7 @@ void start(void)
     const maquette_model *model = &model_model;
     uint32_t i, turn;
     uint64_t k;
-    if (model->input_count > MOST || model->output_count > MOST || model->symbol_count > 0) {
+    if (model->input_count > MOST || model->output_count > MOST) {
         stop(WRONG_INPUT);
     }
     for (i = 0; i < model->input_count; i++) {
@@ -150,6 +163,8 @@ void start(void)
             outputs[turn][i] = place(model->outputs[i].bytes, 1, turn == 0, pattern);
             out[i] = outputs[turn][i].at;
         }
+        sizes[turn] = place(8 * (uint64_t)model->symbol_count, 8, turn == 0, pattern);
+        call.symbols = (int64_t *)(void *)sizes[turn].at;
         arena = place(model->arena_bytes + model->worker_bytes, model->arena_align, turn == 0, pattern);
         state = place(model->state_bytes, 64, turn == 0, pattern);
         call.inputs = in, call.outputs = out, call.input_bytes = bytes;
@@ -163,9 +178,13 @@ void start(void)
             stop(status);
         }
         for (i = 0; i < model->output_count; i++) {
+            outputs[turn][i].bytes = actual(&model->outputs[i], call.symbols);
             if (!untouched(&outputs[turn][i])) {
                 stop(BESIDE_AN_OUTPUT);
             }
+        }
+        if (!untouched(&sizes[turn])) {
+            stop(BESIDE_AN_OUTPUT);
         }
         if (!untouched(&arena)) {
             stop(BESIDE_THE_ARENA);
@@ -174,6 +193,12 @@ void start(void)
             stop(BESIDE_THE_STATE);
         }
     }
+    for (k = 0; k < sizes[0].bytes; k++) {
+        if (sizes[0].at[k] != sizes[1].at[k]) {
+            stop(TWO_ANSWERS);
+        }
+    }
+    whole(WRITE, 1, sizes[0].at, sizes[0].bytes);
     for (i = 0; i < model->output_count; i++) {
         for (k = 0; k < outputs[0][i].bytes; k++) {
             if (outputs[0][i].at[k] != outputs[1][i].at[k]) {

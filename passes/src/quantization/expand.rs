@@ -4,7 +4,7 @@
 use crate::layout::one;
 use crate::run::Fuel;
 use ir::graph::Names;
-use ir::{Dim, Graph, NodeId, Op, Tensor, quant};
+use ir::{Dim, Graph, NodeId, Op, quant};
 
 /// Expands every one of them; fuel does not hold it up, since nothing behind this pass knows these operators.
 pub fn expand(graph: &mut Graph, _: &mut Fuel) -> usize {
@@ -62,11 +62,16 @@ fn one_of(graph: &mut Graph, id: NodeId, axis: usize, block: usize) -> Option<No
         let made = graph.add(Op::Map { body }, &operands, &names).ok()?;
         return reshape(graph, made, &shape, &names);
     }
-    let places: Vec<i64> = (0..extent).map(|i| i / block as i64).collect();
-    let places = graph.constant(Tensor::i64s(&[places.len()], &places), &[]);
+    // the last block is not whole: each scale once for every element of its block, and no further than there are elements
+    let blocks = Dim::from((extent + block as i64 - 1) / block as i64);
+    let split = |n: &[Dim]| [&shape[..axis], n, &shape[axis + 1..]].concat();
     let mut operands = vec![x];
     for list in lists {
-        operands.push(graph.add(Op::Gather { axis }, &[list, places], &names).ok()?);
+        let apart = lined(graph, &split(&[blocks.clone(), one()]), list)?;
+        let each = graph.add(Op::Expand { shape: split(&[blocks.clone(), Dim::from(block)]) }, &[apart], &names).ok()?;
+        let all = lined(graph, &split(&[blocks.clone() * Dim::from(block)]), each)?;
+        let (start, step) = (vec![Dim::from(0i64); shape.len()], vec![1; shape.len()]);
+        operands.push(graph.add(Op::Slice { start, step, size: shape.clone() }, &[all], &names).ok()?);
     }
     graph.add(Op::Map { body }, &operands, &names).ok()
 }

@@ -348,7 +348,9 @@ fn inputs_are_checked() {
     let three = wrong(&[Tensor::f32s(&[3], &[0.0; 3])]);
     assert_eq!(three.what(), "the input \"x\" is f32[2], f32[3] is given");
     let symbolic = try_run("symbol n in 1..4 %x: f32[n] = input \"x\" %y = map %x do { neg(a) }", &[Tensor::f32s(&[3], &[0.0; 3])]);
-    assert!(matches!(symbolic, Err(EvalError::Symbolic(_))));
+    assert!(symbolic.is_ok_and(|y| y.shape() == [3]), "sizes come from the inputs");
+    let outside = try_run("symbol n in 1..4 %x: f32[n] = input \"x\" %y = map %x do { neg(a) }", &[Tensor::f32s(&[5], &[0.0; 5])]);
+    assert!(matches!(outside, Err(EvalError::Input(_))));
 }
 
 #[test]

@@ -33,6 +33,9 @@ const BEYOND: f64 = 16.0;
 /// Fewer channels are all transforms and no products.
 const FEWEST_CHANNELS: usize = 16;
 
+/// Fewer multiply-adds save too little to be worth larger weights.
+const FEWEST_MACS: usize = 1 << 20;
+
 /// The sizes of a convolution: of its result, and channels on both sides.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
@@ -83,6 +86,9 @@ impl Sizes {
         // levels that share weights cut alike
         let facts = builder.packing;
         let macs = self.batch * self.out.0 * self.out.1 * self.channels * self.filters * TAPS * TAPS;
+        if macs < FEWEST_MACS {
+            return None;
+        }
         let rate = (facts.lanes() * facts.accumulators as usize / 4) as f64;
         let plain = macs as f64 / rate / 0.95;
         let wanted = builder.tasks.worth(macs as u64, 0).min(4);
