@@ -355,11 +355,12 @@ pub(crate) fn attribute<'n>(node: &'n proto::Node, name: &str) -> Option<&'n pro
 }
 
 pub(crate) fn int(node: &proto::Node, name: &str, default: i64) -> i64 {
-    attribute(node, name).and_then(|a| a.i).unwrap_or(default)
+    // a zero may be left out of the message
+    attribute(node, name).map_or(default, |a| a.i.unwrap_or(0))
 }
 
 pub(crate) fn float(node: &proto::Node, name: &str, default: f32) -> f32 {
-    attribute(node, name).and_then(|a| a.f).unwrap_or(default)
+    attribute(node, name).map_or(default, |a| a.f.unwrap_or(0.0))
 }
 
 /// An attribute of whole numbers.
