@@ -297,7 +297,7 @@ fn weights_beside_the_model_stay_beside_it() {
 #[test]
 fn weights_behind_a_dequantization_are_weights() {
     let bytes =
-        TensorProto { name: "q".into(), dims: vec![2, 2, 1, 1], data_type: 3, raw_data: (1..=4).collect(), ..TensorProto::default() };
+        TensorProto { name: "q".into(), dims: vec![2, 4, 1, 1], data_type: 3, raw_data: (1..=8).collect(), ..TensorProto::default() };
     let nodes = vec![
         node("DequantizeLinear", &["q", "s"], &["w"], vec![int("axis", 0)]),
         node("Identity", &["w"], &["v"], vec![]),
@@ -306,7 +306,7 @@ fn weights_behind_a_dequantization_are_weights() {
     let before = draft(&of(nodes, &["1", "2", "6", "6"], vec![bytes, floats_tensor("s", &[2], &[0.5, 2.0])]));
     let (layers, others) = before.layers();
     assert_eq!(others, []);
-    assert_eq!(before.matrix(&layers[0]), [0.5, 1.0, 6.0, 8.0]);
+    assert_eq!(before.matrix(&layers[0]), [0.5, 1.0, 1.5, 2.0, 10.0, 12.0, 14.0, 16.0]);
     assert_eq!(before.integers(), None);
     let mut after = before.clone();
     after.set_matrix(&layers[0], &before.matrix(&layers[0]));
