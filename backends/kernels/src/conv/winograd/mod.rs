@@ -45,6 +45,9 @@ struct Sizes {
     filters: usize,
 }
 
+/// Transformed weights of a layer, in bytes, beyond which a model grows more than its speed is worth.
+const MOST_WEIGHTS: usize = 16 << 20;
+
 /// How a convolution is cut: tiles of `m x m`, calls of `rows` lines of tiles and one of `parts` equal parts of the filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
@@ -93,7 +96,7 @@ impl Sizes {
         let plain = macs as f64 / rate / 0.95;
         let wanted = builder.tasks.worth(macs as u64, 0).min(4);
         let mut best: Option<(f64, Shape)> = None;
-        for m in SIZES {
+        for m in SIZES.into_iter().filter(|m| (m + TAPS - 1).pow(2) * self.channels * self.filters * 4 <= MOST_WEIGHTS) {
             let lines = self.tiles(m).0;
             for rows in 1..=lines {
                 let calls = self.batch * lines.div_ceil(rows);
