@@ -241,7 +241,7 @@ pub fn lower(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<Vec<
     let widest = options.levels.iter().map(|level| level.facts).rev().max_by_key(|facts| facts.vector_bytes);
     for &level in &options.levels {
         let facts = level.facts;
-        match kernels::lower_keeping(graph, facts, widest.unwrap_or(facts), options.kernels, &kept) {
+        match kernels::lower_keeping(graph, facts, widest.unwrap_or(facts), options.kernels.clone(), &kept) {
             Ok(program) => {
                 sound(&program, level)?;
                 match budget::arena(&program) {

@@ -2,13 +2,14 @@
 //! known, so are the lifetimes, and the arena is planned.
 
 use crate::arena;
+use crate::cost::{self, Candidate, Tuned};
 use crate::extent::{Extent, Table};
 use crate::place::Place;
 use crate::tasks::{Cut, Tasks};
 use crate::{reach, tidy};
 use ir::dim::Dim;
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Address, Call, Packed, Part, Port, Program, STATE_ALIGN, Step, When};
+use ir::program::{Address, Call, Choice, Packed, Part, Port, Program, STATE_ALIGN, Step, Verdict, When};
 use ir::tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,6 +92,9 @@ pub struct Builder<'a> {
     pub tasks: Tasks,
     /// How far results of Winograd's algorithm may be off, relative to the largest; `None` where it is not wanted.
     pub winograd: Option<f64>,
+    /// What measurements taught.
+    pub tuned: Arc<Tuned>,
+    choices: Vec<Choice>,
     pub buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
     known: HashMap<Kernel, usize>,
@@ -119,6 +123,8 @@ impl<'a> Builder<'a> {
             rows: None,
             tasks: Tasks::default(),
             winograd: None,
+            tuned: Arc::default(),
+            choices: Vec::new(),
             buffers: Vec::new(),
             kernels: Vec::new(),
             known: HashMap::new(),
@@ -210,6 +216,21 @@ impl<'a> Builder<'a> {
         };
         let buffer = self.constant(Packed { align: 64, parts: vec![part] });
         Place::dense(buffer, &shape)
+    }
+
+    /// Which of `candidates` computes what `key` names: the plain one, which comes first, unless another is predicted to be
+    /// clearly faster, or what measurements taught about this level names one. It is told with the steps to come.
+    pub fn choose(&mut self, key: &str, candidates: &[Candidate]) -> usize {
+        // levels that share weights choose alike
+        let (chosen, verdict) = match self.tuned.of(self.packing.name, key) {
+            None => (cost::best(candidates), Verdict::Predicted),
+            Some(name) => match candidates.iter().position(|c| c.name == name) {
+                Some(at) => (at, Verdict::Tuned),
+                None => (cost::best(candidates), Verdict::Unknown),
+            },
+        };
+        self.choices.push(Choice { step: self.steps.len(), key: key.into(), candidates: candidates.to_vec(), chosen, verdict });
+        chosen
     }
 
     /// The number of a kernel; equal bodies on equal arguments are one.
@@ -334,7 +355,13 @@ impl<'a> Builder<'a> {
             macs: s.macs,
             when: s.when.clone(),
         });
-        let steps = steps.collect();
+        let steps: Vec<Step> = steps.collect();
+        // borders are filled before what was chosen
+        let choices = self.choices.into_iter().map(|c| {
+            let halos = steps.iter().skip(c.step).take_while(|s| s.what == "halo").count();
+            Choice { step: c.step + halos, ..c }
+        });
+        let choices = choices.collect();
         Program {
             inputs,
             outputs,
@@ -342,6 +369,7 @@ impl<'a> Builder<'a> {
             kernels: self.kernels,
             constants: self.constants,
             steps,
+            choices,
             arena_bytes,
             arena_align: 64,
             worker_bytes,

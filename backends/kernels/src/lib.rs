@@ -10,6 +10,7 @@ pub mod body;
 pub mod build;
 pub mod conv;
 pub mod copy;
+pub mod cost;
 pub mod depthwise;
 pub mod dot;
 pub mod extent;
@@ -38,6 +39,7 @@ use ir::kernel::Facts;
 use ir::program::{Port, Program};
 use ir::{Dtype, Fault, Graph, NodeId, Tensor};
 use place::{Place, Places, shape_of};
+use std::sync::Arc;
 use tasks::Tasks;
 
 /// An operand as a kernel generator sees it.
@@ -89,17 +91,19 @@ impl Job<'_> {
 }
 
 /// What the user decides about kernels.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub tasks: Tasks,
     /// Convolutions may be computed by Winograd's algorithm where results are off by no more than this, relative to the largest
     /// result of a layer; `None`: never.
     pub winograd: Option<f64>,
+    /// What measurements taught.
+    pub tuned: Arc<cost::Tuned>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tasks: Tasks::default(), winograd: Some(WINOGRAD_ERROR) }
+        Options { tasks: Tasks::default(), winograd: Some(WINOGRAD_ERROR), tuned: Arc::default() }
     }
 }
 
@@ -138,7 +142,8 @@ pub fn lower_keeping(graph: &Graph, facts: &Facts, packing: &Facts, options: Opt
     builder.packing = packing;
     builder.tasks = options.tasks;
     builder.winograd = options.winograd;
-    builder.symbols = std::sync::Arc::new(symbols);
+    builder.tuned = options.tuned;
+    builder.symbols = Arc::new(symbols);
     let mut places = Places::new(graph, &order, kept, &mut builder);
     open::begin(graph, &places, &mut builder);
     for &id in &order {

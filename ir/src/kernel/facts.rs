@@ -99,4 +99,9 @@ impl Facts {
     pub fn lanes(&self) -> usize {
         self.vector_bytes as usize / 4
     }
+
+    /// Multiply-adds of 32 bits that start in a cycle, all lanes counted.
+    pub fn mul_adds(&self) -> f64 {
+        self.lanes() as f64 * f64::from(self.accumulators) / 4.0
+    }
 }

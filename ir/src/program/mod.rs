@@ -1,6 +1,7 @@
 //! Program: kernels, the calls in order, the places of all memory in the arena, and the packed constants.
 //! It is what a backend reads; it names no operator and no machine.
 
+mod choice;
 mod overlap;
 pub mod pool;
 pub mod run;
@@ -9,6 +10,7 @@ pub(crate) mod samples;
 pub mod text;
 pub mod verify;
 
+pub use choice::{Candidate, Choice, Verdict};
 pub use pool::{Pool, WEIGHTS_ALIGN};
 pub use run::{run, run_from};
 pub use verify::verify;
@@ -31,6 +33,8 @@ pub struct Program {
     pub constants: Vec<Packed>,
     /// In the order of execution.
     pub steps: Vec<Step>,
+    /// What was chosen, in the order of the steps.
+    pub choices: Vec<Choice>,
     /// Bytes of memory between calls of one run, a multiple of `arena_align`.
     pub arena_bytes: u64,
     pub arena_align: u64,

@@ -172,7 +172,7 @@ impl Model {
 
     fn lower_in_tasks(&mut self, outputs: &[NodeId], facts: &Facts, packing: &Facts, tasks: Tasks) -> Program {
         self.set_outputs(outputs);
-        let program = kernels::lower_like(&self.graph, facts, packing, Options { tasks, ..self.options }).expect("it lowers");
+        let program = kernels::lower_like(&self.graph, facts, packing, Options { tasks, ..self.options.clone() }).expect("it lowers");
         program::verify(&program, facts).unwrap_or_else(|wrong| panic!("on the machine `{}`: {}", facts.name, wrong.join("\n")));
         program
     }
