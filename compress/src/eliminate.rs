@@ -3,7 +3,7 @@
 
 use crate::gram::Gram;
 use crate::linear::{NotPositive, cholesky, invert_lower, solve};
-use crate::mask::Pattern;
+use crate::mask::{Pattern, without};
 
 /// Multiplications that [`eliminate`] takes for `rows` of `k`.
 pub fn work(rows: usize, k: usize, pattern: Pattern) -> f64 {
@@ -32,20 +32,7 @@ pub fn eliminate(weights: &[f32], gram: &Gram, ridge: f64, pattern: Pattern, spa
             costs.push((most / (tall * width) as f64, top, left, tall * width));
         }
     }
-    costs.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-    let mut keep = vec![true; weights.len()];
-    let goal = weights.len() as f64 * sparsity;
-    let mut gone = 0;
-    for (_, top, left, members) in costs {
-        if (gone + members) as f64 > goal + 1e-9 {
-            break;
-        }
-        gone += members;
-        for row in top..rows.min(top + pattern.tall()) {
-            keep[row * k + left..row * k + k.min(left + pattern.wide())].fill(false);
-        }
-    }
-    Ok(keep)
+    Ok(without(costs, (rows, k), pattern, sparsity))
 }
 
 /// The inverse of the products, without what the bias accounts for, with the ridge. `[k][k]`

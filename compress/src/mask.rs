@@ -47,17 +47,28 @@ pub fn mask(weights: &[f32], k: usize, importance: &[f32], pattern: Pattern, spa
             blocks.push((sum / members as f64, top, left, members));
         }
     }
+    without(blocks, (rows, k), pattern, sparsity)
+}
+
+/// What stays of `[rows][k]` when blocks go, the cheapest first, until a share of `sparsity` is gone. Of each block: its cost,
+/// row and column, and how many weights it has.
+pub(crate) fn without(
+    mut blocks: Vec<(f64, usize, usize, usize)>,
+    (rows, k): (usize, usize),
+    pattern: Pattern,
+    sparsity: f64,
+) -> Vec<bool> {
     blocks.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-    let mut keep = vec![true; weights.len()];
-    let goal = weights.len() as f64 * sparsity;
+    let mut keep = vec![true; rows * k];
+    let goal = keep.len() as f64 * sparsity;
     let mut gone = 0;
     for (_, top, left, members) in blocks {
         if (gone + members) as f64 > goal + 1e-9 {
             break;
         }
         gone += members;
-        for r in top..rows.min(top + tall) {
-            keep[r * k + left..r * k + k.min(left + wide)].fill(false);
+        for row in top..rows.min(top + pattern.tall()) {
+            keep[row * k + left..row * k + k.min(left + pattern.wide())].fill(false);
         }
     }
     keep

@@ -11,6 +11,7 @@ mod probes;
 mod prune;
 mod quantize;
 mod run;
+mod smaller;
 mod verify;
 
 use clap::{Parser, Subcommand};

@@ -7,10 +7,10 @@ use compress::Pattern;
 
 use super::arguments::ModelArgs;
 use super::console::Console;
-use super::quantize::{open, save};
+use super::smaller::{finish, open};
 use crate::error::{Result, plain};
 use crate::prune::{Pieces, Pruned, Wishes, prune};
-use crate::table::{Json, Table, count, number, size, word};
+use crate::table::{Json, Table, count, number, word};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -82,17 +82,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         ("error", done.error.into()),
         ("notes", Json::List(done.notes.iter().map(|n| n.as_str().into()).collect())),
     ]);
-    let written = save(done.draft, &args.output)?;
-    if args.json {
-        console.json(&json);
-        return Ok(());
-    }
-    console.table(&table, false);
-    console.say(&summary);
-    for file in written {
-        console.say(&format!("{}  {}", file.path.display(), size(file.bytes)));
-    }
-    Ok(())
+    finish(done.draft, &args.output, &table, &summary, args.json.then_some(&json), console)
 }
 
 fn table(done: &Pruned) -> Table {

@@ -1,20 +1,16 @@
 //! `maquette quantize`: a model of floats to a model of integers that any runtime of ONNX takes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use compress::Ranging;
-use frontend::edit::Draft;
 
 use super::arguments::ModelArgs;
 use super::console::Console;
-use crate::calibration::Samples;
-use crate::compile::{Model, Options};
-use crate::error::{Error, Result, plain};
-use crate::files::{Outputs, Written};
+use super::smaller::{finish, open};
+use crate::error::{Result, plain};
 use crate::quantize::{Quantized, Scheme, Wishes, quantize};
 use crate::table::{Json, Table, count, number, scientific, size, word};
-use crate::target;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -68,38 +64,6 @@ fn positive(text: &str) -> std::result::Result<f64, String> {
     value.ok_or_else(|| format!("{text:?} is no finite number above 0"))
 }
 
-/// A model, its samples, and the options that both were opened with.
-pub struct Opened {
-    pub draft: Draft,
-    pub samples: Samples,
-    pub options: Options,
-}
-
-/// Opens what `quantize` and `prune` need, and looks whether the result can be written.
-pub fn open(model: &ModelArgs, calib: &Path, output: &Path) -> Result<Opened> {
-    if output.file_name().is_none() {
-        return Err(Error::file(output.display(), "names no file"));
-    }
-    let file = Model::open(&model.model)?;
-    let options = model.options(Options::new(target::host()?, vec![target::host()?.native()?], "model"), &file)?;
-    let free: Vec<frontend::Declared> = file.inputs().into_iter().filter(|i| !options.bind.contains_key(&i.name)).collect();
-    let samples = Samples::open(calib, &free, &options.dims)?;
-    Ok(Opened { draft: file.draft()?, samples, options })
-}
-
-/// Writes a model, and what lies beside it, whole or not at all.
-pub fn save(draft: Draft, path: &Path) -> Result<Vec<Written>> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let beside = format!("{name}.data");
-    let written = draft.finish(&beside);
-    let mut outputs = Outputs::into(path.parent().unwrap_or(Path::new("")))?;
-    outputs.file(&name, false, |out| Ok(out.write_all(&written.model)?))?;
-    if let Some(data) = &written.data {
-        outputs.file(&beside, false, |out| Ok(out.write_all(data)?))?;
-    }
-    outputs.commit()
-}
-
 pub fn main(args: &Args, console: &Console) -> Result<()> {
     let opened = open(&args.model, &args.calib, &args.output)?;
     let wishes = Wishes {
@@ -123,17 +87,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     let (table, summary) = (table(&done), summary(&done, opened.samples.count()));
     done.notes.iter().for_each(|note| console.note(note));
     let json = json(&done, &table, opened.samples.count());
-    let written = save(done.draft, &args.output)?;
-    if args.json {
-        console.json(&json);
-        return Ok(());
-    }
-    console.table(&table, false);
-    console.say(&summary);
-    for file in written {
-        console.say(&format!("{}  {}", file.path.display(), size(file.bytes)));
-    }
-    Ok(())
+    finish(done.draft, &args.output, &table, &summary, args.json.then_some(&json), console)
 }
 
 fn table(done: &Quantized) -> Table {

@@ -250,18 +250,16 @@ macro_rules! epilogue_of {
     };
 }
 
-impl Op {
-    /// The operator with `change` made to every dimension among its attributes.
-    pub fn with_dims(&self, change: &dyn Fn(&Dim) -> Dim) -> Op {
-        let all = |dims: &mut Vec<Dim>| dims.iter_mut().for_each(|d| *d = change(d));
-        let mut op = self.clone();
-        match &mut op {
-            Op::Input { ty, .. } => all(&mut ty.shape),
-            Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => all(shape),
-            Op::Slice { start, size, .. } => [start, size].into_iter().for_each(all),
-            Op::Pad { low, high, .. } => [low, high].into_iter().for_each(all),
-            Op::Attention { causal, .. } => causal.iter_mut().for_each(|d| *d = change(d)),
-            Op::Compact { length } => *length = change(length),
+/// Every dimension among the attributes, borrowed as the operator is.
+macro_rules! dims_of {
+    ($op:expr, $iter:ident) => {
+        match $op {
+            Op::Input { ty, .. } => ty.shape.$iter().collect(),
+            Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => shape.$iter().collect(),
+            Op::Slice { start, size, .. } => start.$iter().chain(size.$iter()).collect(),
+            Op::Pad { low, high, .. } => low.$iter().chain(high.$iter()).collect(),
+            Op::Attention { causal, .. } => causal.$iter().collect(),
+            Op::Compact { length } => vec![length],
             Op::Const { .. }
             | Op::Transpose { .. }
             | Op::Concat { .. }
@@ -279,8 +277,22 @@ impl Op {
             | Op::Softmax { .. }
             | Op::Norm { .. }
             | Op::Quantize { .. }
-            | Op::Dequantize { .. } => {}
+            | Op::Dequantize { .. } => Vec::new(),
         }
+    };
+}
+
+impl Op {
+    /// Every dimension among the attributes.
+    pub fn dims(&self) -> Vec<&Dim> {
+        dims_of!(self, iter)
+    }
+
+    /// The operator with `change` made to every dimension among its attributes.
+    pub fn with_dims(&self, change: &dyn Fn(&Dim) -> Dim) -> Op {
+        let mut op = self.clone();
+        let dims: Vec<&mut Dim> = dims_of!(&mut op, iter_mut);
+        dims.into_iter().for_each(|d| *d = change(d));
         op
     }
 

@@ -12,7 +12,6 @@
 
 use super::op::Op;
 use super::{Graph, NodeId, infer};
-use crate::dim::Dim;
 use crate::scalar::{Arg, Body};
 use crate::tensor::{Dtype, Type};
 use std::collections::BTreeSet;
@@ -95,7 +94,7 @@ fn node(graph: &Graph, id: NodeId, slots: &[usize]) -> Result<(), Vec<String>> {
     for body in bodies(&node.op) {
         body_terms(body).unwrap_or_else(|what| wrong.push(what));
     }
-    for dim in node.ty.shape.iter().chain(dims(&node.op)) {
+    for dim in node.ty.shape.iter().chain(node.op.dims()) {
         for symbol in dim.symbols() {
             if !graph.symbols.contains_key(&symbol) {
                 wrong.push(format!("the symbol {symbol} has no range"));
@@ -139,36 +138,6 @@ fn bodies(op: &Op) -> Vec<&Body> {
         | Op::Resize { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => Vec::new(),
-    }
-}
-
-/// Every dimension among an operator's attributes.
-fn dims(op: &Op) -> Vec<&Dim> {
-    match op {
-        Op::Input { ty, .. } => ty.shape.iter().collect(),
-        Op::Reshape { shape } | Op::Expand { shape } | Op::Resize { shape, .. } => shape.iter().collect(),
-        Op::Slice { start, size, .. } => start.iter().chain(size).collect(),
-        Op::Pad { low, high, .. } => low.iter().chain(high).collect(),
-        Op::Attention { causal, .. } => causal.iter().collect(),
-        Op::Compact { length } => vec![length],
-        Op::Const { .. }
-        | Op::Transpose { .. }
-        | Op::Concat { .. }
-        | Op::Gather { .. }
-        | Op::Map { .. }
-        | Op::Dot { .. }
-        | Op::Conv { .. }
-        | Op::Window { .. }
-        | Op::Reduce { .. }
-        | Op::ArgReduce { .. }
-        | Op::Cumulate { .. }
-        | Op::Sort { .. }
-        | Op::Scatter { .. }
-        | Op::Suppress { .. }
-        | Op::Quantize { .. }
-        | Op::Dequantize { .. }
-        | Op::Softmax { .. }
-        | Op::Norm { .. } => Vec::new(),
     }
 }
 

@@ -59,8 +59,8 @@ impl Block<'_, '_> {
         if !near(end) || !near(lines) || !near(of.q.strides[row + 1].saturating_mul(4 * TURN as i64)) {
             return None;
         }
-        let scores = dot::inside(self.scores(), facts)?;
-        let values = dot::inside(self.values(), facts)?;
+        let scores = dot::inside(self.scores(), facts, facts, None)?;
+        let values = dot::inside(self.values(), facts, facts, None)?;
         w.push(Stmt::Point { to: self.scores, from: SCRATCH, offset: start });
         if scores.scratch + values.scratch > 0 {
             w.push(Stmt::Point { to: self.sums, from: SCRATCH, offset: end });

@@ -3,7 +3,7 @@
 //! four vectors of lanes; packing the results weaves them back. Where channels are few and windows one apart, a vector is several
 //! pixels next to each other. The sums start from what the sign of the image's bytes is worth, and from the bias.
 
-use super::{C, MOST_PIECES, W, X};
+use super::{C, Element, MOST_PIECES, W, X, elements};
 use crate::body::{Emitter, Param, Pressure};
 use crate::build::{BufferId, Builder, Pointer};
 use crate::conv::Window;
@@ -302,20 +302,8 @@ impl<'a> Plan<'a> {
         done
     }
 
-    /// What `columns` outputs next to each other see of a line: bytes from the first, and the taps and outputs it is for.
-    fn elements(&self, columns: usize) -> Vec<(i64, Vec<(usize, usize)>)> {
-        let step = |kx: usize, c: usize| kx as i64 * self.tap.1 + c as i64 * self.x_step.1;
-        let mut uses: Vec<(i64, (usize, usize))> =
-            (0..self.kernel.1).flat_map(|kx| (0..columns).map(move |c| (kx, c))).map(|(kx, c)| (step(kx, c), (kx, c))).collect();
-        uses.sort();
-        let mut out: Vec<(i64, Vec<(usize, usize)>)> = Vec::new();
-        for (offset, pair) in uses {
-            match out.last_mut().filter(|last| last.0 == offset) {
-                Some(last) => last.1.push(pair),
-                None => out.push((offset, vec![pair])),
-            }
-        }
-        out
+    fn elements(&self, columns: usize) -> Vec<Element> {
+        elements(self.kernel.1, self.tap.1, self.x_step.1, columns)
     }
 
     fn tile(&self, columns: usize, lanes: usize, weights: &[V], mut pool: Pool, w: &mut Writer) -> Result<(), Pressure> {

@@ -29,6 +29,24 @@ const C: P = P(2);
 /// Calls that one depthwise convolution is cut into at most.
 const MOST_PIECES: usize = 8;
 
+/// An element of a line of the image: bytes from the first, and the taps and outputs that it is for.
+type Element = (i64, Vec<(usize, usize)>);
+
+/// The elements that `columns` outputs next to each other see of a line, each once: `taps` of them `tap` bytes apart, outputs `step`.
+fn elements(taps: usize, tap: i64, step: i64, columns: usize) -> Vec<Element> {
+    let mut uses: Vec<(i64, (usize, usize))> =
+        (0..taps).flat_map(|kx| (0..columns).map(move |c| (kx as i64 * tap + c as i64 * step, (kx, c)))).collect();
+    uses.sort();
+    let mut out: Vec<Element> = Vec::new();
+    for (offset, pair) in uses {
+        match out.last_mut().filter(|last| last.0 == offset) {
+            Some(last) => last.1.push(pair),
+            None => out.push((offset, vec![pair])),
+        }
+    }
+    out
+}
+
 /// The constants and loops of one depthwise kernel. Pairs are down and right.
 #[derive(Clone)]
 struct Plan<'a> {

@@ -1,7 +1,7 @@
 //! A line of a depthwise convolution as tiles: some output columns of one vector of channels, all taps of the
 //! window, the epilogue.
 
-use super::{C, Plan, Taps, W, X};
+use super::{C, Element, Plan, Taps, W, X, elements};
 use crate::body::{Emitter, Param, Pressure};
 use crate::pieces::around;
 use crate::tile::{self, Pool, Writer, at};
@@ -50,21 +50,8 @@ impl Plan<'_> {
         }
     }
 
-    /// The elements of a line of the image that `columns` outputs next to each other see: bytes from the first,
-    /// and the taps and outputs that they are for.
-    fn elements(&self, columns: usize) -> Vec<(i64, Vec<(usize, usize)>)> {
-        let mut uses: Vec<(i64, (usize, usize))> = (0..self.kernel.1)
-            .flat_map(|kx| (0..columns).map(move |c| (kx as i64 * self.tap.1 + c as i64 * self.x_step.1, (kx, c))))
-            .collect();
-        uses.sort();
-        let mut out: Vec<(i64, Vec<(usize, usize)>)> = Vec::new();
-        for (offset, pair) in uses {
-            match out.last_mut().filter(|last| last.0 == offset) {
-                Some(last) => last.1.push(pair),
-                None => out.push((offset, vec![pair])),
-            }
-        }
-        out
+    fn elements(&self, columns: usize) -> Vec<Element> {
+        elements(self.kernel.1, self.tap.1, self.x_step.1, columns)
     }
 
     /// One output line of one vector of channels; pointers end where they began.

@@ -6,11 +6,11 @@ use super::panels::{Panel, pack, panels};
 use super::way::{Way, Weights};
 use super::{Extra, Factors, Level, Product, Right, start_from_bias, words};
 use crate::Job;
-use crate::build::{BufferId, Builder, Home, Pointer};
-use crate::tile::{Writer, arg, near};
+use crate::build::{Builder, Home, Pointer};
+use crate::tile::{arg, near};
 use ir::Tensor;
 use ir::kernel::facts::Facts;
-use ir::kernel::tile::{P, Stmt};
+use ir::kernel::tile::P;
 use ir::kernel::{Access, Arg};
 use ir::scalar::Body;
 
@@ -94,67 +94,9 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     true
 }
 
-/// A product of packed weights inside a larger kernel, without an epilogue: A, B and C are its first three pointers.
-#[derive(Clone)]
-pub struct Inner {
-    shape: Shape,
-    panels: Vec<Panel>,
-    matrix_bytes: i64,
-}
-
-impl Inner {
-    /// How `product` is cut. `None` when its rows are farther apart than an address reaches.
-    pub fn new(product: &Product, facts: &Facts, packing: &Facts) -> Option<Inner> {
-        let emit = plan(product, Way::Float, facts, packing, None);
-        emit.reaches().then(|| Inner { shape: emit.shape, matrix_bytes: emit.all_bytes(), panels: emit.panels.clone() })
-    }
-
-    /// Bytes of one matrix of weights.
-    pub fn matrix_bytes(&self) -> i64 {
-        self.matrix_bytes
-    }
-
-    /// Lays out the matrices of `product`, one after the other.
-    pub fn pack(&self, product: &Product, builder: &mut Builder) -> BufferId {
-        let Right::Packed { matrices, .. } = &product.right else { unreachable!("weights of an inner product are packed") };
-        pack(builder, matrices, product, &[], &self.panels)
-    }
-
-    /// Writes the statements. Pointers end where they began.
-    pub fn write(&self, product: &Product, facts: &Facts, w: &mut Writer) {
-        let emit = Emit { shape: self.shape, panels: self.panels.clone(), ..plan(product, Way::Float, facts, facts, None) };
-        let mut batch = product.batch.clone();
-        batch.iter_mut().for_each(|level| level.b = self.matrix_bytes);
-        emit.batches(&batch, 0, w, &|w: &mut Writer| emit.grid(false, w));
-    }
-}
-
-/// A product as a part of a larger kernel.
-pub struct Inside {
-    /// Pointers: A, B, C, extras in memory in order, then scratch for raw sums. All end where they began.
-    pub body: Vec<Stmt>,
-    /// Bytes of scratch, none where sums stay in registers.
-    pub scratch: i64,
-}
-
-/// The statements of a product whose second factor is in place, whose operands per column are in memory, and which has
-/// no batch. `None` for an epilogue wider than all registers, or rows farther apart than an address reaches.
-pub fn inside(mut product: Product, facts: &Facts) -> Option<Inside> {
-    simplify(&mut product);
-    let mut emit = plan(&product, Way::Float, facts, facts, None);
-    if !emit.columns.is_empty() || !emit.reaches() {
-        return None;
-    }
-    emit.behind = emit.choose_behind()?;
-    let mut w = Writer::new();
-    emit.grid(emit.panels_outside(), &mut w);
-    let scratch = if emit.behind == Behind::Registers { 0 } else { emit.scratch_bytes() };
-    Some(Inside { body: w.out, scratch })
-}
-
 /// Fewer, longer loops.
-fn simplify(product: &mut Product) {
-    let packed_steps = matches!(&product.right, Right::Packed { matrices, .. } if matrices.len() > 1);
+pub(super) fn simplify(product: &mut Product) {
+    let packed_steps = matches!(&product.right, Right::Packed { steps, .. } if steps.iter().any(|&s| s != 0));
     if let Some(x) = join(&product.y, &product.x) {
         product.y = Level { count: 1, ..product.y.clone() };
         product.x = x;
@@ -206,7 +148,7 @@ fn way(product: &Product, facts: &Facts) -> Option<Way> {
 }
 
 /// B is packed for the level `packing` and so many `rows`, if it is packed and they are known.
-fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts, rows: Option<usize>) -> Emit<'a> {
+pub(super) fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts, rows: Option<usize>) -> Emit<'a> {
     let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
     let (n, lanes) = (product.n, facts.lanes());
     let best = |facts: &Facts, width| {
@@ -268,7 +210,7 @@ fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts, ro
 
 impl Emit<'_> {
     /// Whether every displacement in a tile fits an address.
-    fn reaches(&self) -> bool {
+    pub(super) fn reaches(&self) -> bool {
         let (shape, product) = (self.shape, self.product);
         let steps = 4 * self.turn().max(8) as i64;
         let rows = |pick: &dyn Fn(&Level) -> i64| {
@@ -290,7 +232,7 @@ impl Emit<'_> {
     }
 
     /// Whether a panel stays in L2 over all rows, or the rows stay over all panels.
-    fn panels_outside(&self) -> bool {
+    pub(super) fn panels_outside(&self) -> bool {
         let (facts, product) = (self.facts, self.product);
         let whole = self.depth as u64 * (product.n.div_ceil(self.lanes) * self.lanes) as u64 * 4;
         let rows_bytes = [&product.y, &product.x].map(|l| l.count as u64 * l.a.unsigned_abs()).into_iter().max().unwrap_or(0);
@@ -345,7 +287,7 @@ impl Emit<'_> {
     }
 
     /// Bytes of scratch for the sums of a tile.
-    fn scratch_bytes(&self) -> i64 {
+    pub(super) fn scratch_bytes(&self) -> i64 {
         (self.shape.rows() * self.shape.vectors * self.lanes * 4) as i64
     }
 }

@@ -6,7 +6,7 @@ use super::points::{Matrices, TAPS};
 use super::{Shape, near, weights};
 use crate::body::{Emitter, Param, Pressure};
 use crate::build::{BufferId, Builder};
-use crate::dot::{self, Extra, Factors, Inner, Level, Product, Right, Segment};
+use crate::dot::{self, Extra, Factors, Inside, Level, Product, Right, Segment};
 use crate::pieces::around;
 use crate::place::Place;
 use crate::tile::{Pool, Writer, arg, at, kernel};
@@ -57,7 +57,7 @@ pub(super) struct Block<'a> {
     /// Whole tiles in a line, and the columns of results in one more.
     columns: (usize, Option<usize>),
     product: Product,
-    inner: Inner,
+    inside: Inside,
     /// Pointers of the constants and of each operand in memory.
     constants: Option<P>,
     pointers: Vec<Option<P>>,
@@ -115,7 +115,7 @@ impl<'a> Block<'a> {
             epilogue: Body::identity(),
             macs: 0,
         };
-        let inner = like.map_or_else(|| Inner::new(&product, facts, packing), |block| Some(block.inner.clone()))?;
+        let inside = dot::inside(product.clone(), facts, packing, like.map(|block| &block.inside))?;
         let types: Vec<Dtype> = [Dtype::F32].into_iter().chain(extras.iter().map(Extra::dtype)).collect();
         let mut block = Block {
             facts,
@@ -129,7 +129,7 @@ impl<'a> Block<'a> {
             rows: (full, partial),
             columns,
             product,
-            inner,
+            inside,
             constants,
             pointers,
             looped: dot::is_long(body, shape.m * shape.m),
@@ -163,7 +163,7 @@ impl<'a> Block<'a> {
     /// Lays out the transformed filters `columns`.
     pub fn pack(&self, matrices: &Matrices, source: &Tensor, columns: (usize, usize), builder: &mut Builder) -> BufferId {
         let right = Right::Packed { matrices: weights::transform(matrices, source, columns), steps: vec![1] };
-        self.inner.pack(&Product { right, ..self.product.clone() }, builder)
+        self.inside.pack(&Product { right, ..self.product.clone() }, builder)
     }
 
     fn size(&self) -> usize {
@@ -197,7 +197,7 @@ impl<'a> Block<'a> {
         let mut w = Writer::new();
         let image = [Moving { pointer: IMAGE, step: self.streams.image, by_vector: true }];
         self.each_tile(&mut w, self.channels, POINTS, &image, &|w, tile, lanes| self.image(tile, lanes, w)).ok()?;
-        self.inner.write(&self.product, self.facts, &mut w);
+        w.out.extend(self.inside.body.iter().cloned());
         let mut results = vec![Moving { pointer: RESULT, step: self.streams.result, by_vector: true }];
         results.extend(self.constants.map(|pointer| Moving { pointer, step: [0, 0], by_vector: true }));
         for ((pointer, extra), &step) in self.pointers.iter().zip(self.extras).zip(&self.streams.extras) {
@@ -224,7 +224,7 @@ impl<'a> Block<'a> {
         let result = reach(self.streams.result, lines, columns, self.filters * 4);
         let mut args = vec![
             arg("points", Access::ReadWrite, 0, self.sums_offset()),
-            arg("filters", Access::Read, 0, self.inner.matrix_bytes() * self.product.batch[0].count as i64),
+            arg("filters", Access::Read, 0, self.inside.matrix_bytes * self.product.batch[0].count as i64),
             arg("sums", Access::ReadWrite, 0, self.scratch_bytes() - self.sums_offset()),
             arg("image", Access::Read, image.0, image.1),
             arg("result", Access::ReadWrite, result.0, result.1),
