@@ -94,9 +94,18 @@ fn commands_in_the_pages_run() {
 /// The pages of the repository, from its root.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
-    for folder in
-        [".", "docs", "docs/decisions", "examples/digits", "examples/firmware", "examples/web", "bench", "bench/web", "runtime-stub"]
-    {
+    for folder in [
+        ".",
+        "docs",
+        "docs/decisions",
+        "examples/digits",
+        "examples/firmware",
+        "examples/threads",
+        "examples/web",
+        "bench",
+        "bench/web",
+        "runtime-stub",
+    ] {
         let entries = std::fs::read_dir(house::committed(folder)).expect("the repository is here");
         let names = entries.map(|e| e.expect("it stays").file_name().to_string_lossy().into_owned());
         pages.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}/{name}")));
