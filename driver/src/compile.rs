@@ -48,6 +48,8 @@ pub struct Options {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Outputs that the next run finds as inputs: the names of both.
     pub state: Vec<(String, String)>,
+    /// The output that the time of each step goes to: [`crate::timing`] makes such programs, for executables only.
+    pub times: Option<usize>,
 }
 
 impl Options {
@@ -64,6 +66,7 @@ impl Options {
             bind: BTreeMap::new(),
             shapes: BTreeMap::new(),
             state: Vec::new(),
+            times: None,
         }
     }
 

@@ -22,5 +22,6 @@ pub mod quantize;
 pub mod state;
 pub mod table;
 pub mod target;
+pub mod timing;
 pub mod view;
 pub mod write;

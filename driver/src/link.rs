@@ -131,6 +131,7 @@ fn objects(
         cpu: &cpu_symbol,
         levels: &levels,
         weights: if weights.is_none() { clif::Weights::Symbol(&weights_symbol) } else { clif::Weights::Caller },
+        times: options.times,
     };
     let system = options.target.system;
     symbols.push((native.cpu)(&cpu_symbol, system, levels.iter().fold(0, |word, level| word | level.mask)));

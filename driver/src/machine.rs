@@ -77,7 +77,12 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(built: &Built, runner: &Runner) -> Result<Machine> {
-        for (_, program) in &built.programs {
+        Machine::of(&built.finished(), runner)
+    }
+
+    /// The same of what is ready to be written.
+    pub fn of(built: &Finished, runner: &Runner) -> Result<Machine> {
+        for (_, program) in built.programs {
             budget::child(program)?;
         }
         let folder = Scratch::new()?;
@@ -87,13 +92,13 @@ impl Machine {
                 return Err(Fault::unsupported(what).help("link its archive into a program of that system").into());
             }
             Form::Native(_) => {
-                let mut written = write::write(&built.finished(), &[Emit::Executable], &folder.path)?;
+                let mut written = write::write(built, &[Emit::Executable], &folder.path)?;
                 let weights = built.linked.weights.is_some().then(|| written.pop()).flatten();
                 let arguments = weights.map(|w| w.path.display().to_string()).into_iter().collect();
                 (written.pop().expect("the executable was asked for").path, arguments, runner.clone())
             }
             Form::Web(_) => {
-                write::write(&built.finished(), &[Emit::Wasm, Emit::Script], &folder.path)?;
+                write::write(built, &[Emit::Wasm, Emit::Script], &folder.path)?;
                 (script(&folder.path, &built.linked.description.name)?, Vec::new(), runner.clone().or("node"))
             }
         };

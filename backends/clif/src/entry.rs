@@ -27,6 +27,9 @@ pub struct Entry<'a> {
     /// At least one; the best last. All have the same inputs, outputs and symbols.
     pub levels: &'a [Level<'a>],
     pub weights: Weights<'a>,
+    /// The output, 64 bits for each step, that the nanoseconds of every step are added to. Wants the stub `maquette_clock_ns`,
+    /// which executables have.
+    pub times: Option<usize>,
 }
 
 /// The model for one CPU level.
@@ -431,7 +434,13 @@ impl Run<'_, '_, '_> {
 
     fn steps(&mut self, first: Value, end: Value, task: &str) {
         let (call, context, step_bytes) = (self.call, self.context, self.step_bytes);
+        let inputs = self.entry.levels[0].program.inputs.len();
+        let times = self.entry.times.map(|output| BASES + 8 * (FIRST_PORT + inputs + output) as i32);
         let body = &mut *self.body;
+        let before = times.map(|_| {
+            let now = now(body);
+            body.var(I64, now)
+        });
         let execute = body.load(I64, context, EXECUTE);
         let parallel_for = body.load(I64, call, call::PARALLEL_FOR);
         let pool = body.load(I64, call, call::POOL);
@@ -482,6 +491,19 @@ impl Run<'_, '_, '_> {
         body.jump(done);
 
         body.at(done);
+        if let (Some(times), Some(before)) = (times, before) {
+            let times = body.load(I64, context, times);
+            let at = body.b.ins().isub(step, first);
+            let step_bytes = body.long(step_bytes);
+            let at = body.b.ins().udiv(at, step_bytes);
+            let at = body.mul_imm(at, 8);
+            let at = body.add(times, at);
+            let (now, then, sum) = (now(body), body.get(before), body.load(I64, at, 0));
+            let time = body.b.ins().isub(now, then);
+            let sum = body.add(sum, time);
+            body.store(sum, at, 0);
+            body.set(before, now);
+        }
         let then = body.add_imm(step, step_bytes);
         body.set(at, then);
         body.jump(head);
@@ -490,6 +512,11 @@ impl Run<'_, '_, '_> {
         body.give(result);
         body.at(next);
     }
+}
+
+/// Nanoseconds since some moment.
+fn now(body: &mut Body) -> Value {
+    body.call("maquette_clock_ns", &[], Some(I64)).expect("it was asked for")
 }
 
 /// Goes to `skip` unless all that the step asks of symbols holds.

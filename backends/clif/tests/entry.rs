@@ -191,7 +191,7 @@ fn thousands_of_calls_take_a_small_table() {
         let target = Target::new(machine);
         let names = ["a", "b", "c"].map(String::from);
         let level = Level { program: &program, name: "level", mask: 1, kernels: &names, constants: &[0, 32] };
-        let entry = Entry { name: "net", cpu: "cpu", levels: &[level], weights: Weights::Symbol("w") };
+        let entry = Entry { name: "net", cpu: "cpu", levels: &[level], weights: Weights::Symbol("w"), times: None };
         let symbols = clif::entry(&target, &entry).expect("small enough");
         let bytes = |name: &str| symbols.iter().find(|s| s.name == name).expect("it is made").content.size();
         let table = bytes("net.level.steps");

@@ -1,11 +1,14 @@
 //! What things cost: rates of a CPU level as data, predictions from them, the choice between candidates, and what
 //! measurements taught. A prediction ranks ways to compute one thing; it is no promise of a time.
 
+pub mod peak;
 mod rates;
+pub mod work;
 
 pub use ir::program::Candidate;
 pub use rates::Rates;
 use std::collections::BTreeMap;
+pub use work::Work;
 
 /// A candidate beside the plain one is taken if it is predicted to take no more than so much of its time.
 pub const WORTH: f64 = 0.95;

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::arguments::{ModelArgs, PassArgs, TargetArgs, setup};
+use ir::{Graph, Tensor};
+
+use super::arguments::{ModelArgs, PassArgs, Setup, TargetArgs, setup};
 use super::console::Console;
+use crate::compile;
 use crate::error::Result;
 use crate::execute::Runner;
 use crate::machine::{self, Machine};
 use crate::table::{Table, count, number, word};
+use crate::timing;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,6 +31,9 @@ pub struct Args {
     /// Words in front of the program, such as "qemu-x86_64 -cpu Haswell"
     #[arg(long, value_name = "COMMAND", default_value = "", hide_default_value = true, value_parser = Runner::parse)]
     runner: Runner,
+    /// Time every node, with its share of the multiply-add peak and the bytes that it touches
+    #[arg(long)]
+    layers: bool,
     /// Tell the figures as JSON
     #[arg(long)]
     json: bool,
@@ -42,6 +49,10 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         let (graph, runs) = super::verify::inputs(args.inputs.as_deref(), 0, setup, console)?;
         let inputs = runs.into_iter().next().unwrap_or_default();
         let progress = console.progress();
+        if args.layers {
+            console.table(&layers(graph, &inputs, args, setup, console)?, args.json);
+            return Ok(None);
+        }
         let built = machine::build(graph, &setup.options, None, &progress)?;
         console.remarks(&built.optimized.report);
         let machine = Machine::new(&built, &args.runner)?;
@@ -52,13 +63,14 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
                 (ENOUGH.as_nanos() / first.as_nanos()).clamp(10, 1_000_000) as usize
             }
         };
-        Ok((
+        Ok(Some((
             machine.bench(&inputs, rounds)?,
             (built.macs(&inputs), built.least_macs(&inputs)),
             built.programs.iter().map(|(level, _)| level.name).collect::<Vec<_>>(),
-        ))
+        )))
     };
-    let (mut times, (macs, least_macs), levels) = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
+    let measured = measure(&mut setup).map_err(|error: crate::error::Error| error.of_file(label))?;
+    let Some((mut times, (macs, least_macs), levels)) = measured else { return Ok(()) };
     times.sort();
     let micros = |t: Duration| t.as_nanos() as f64 / 1e3;
     let mean = times.iter().map(|t| micros(*t)).sum::<f64>() / times.len() as f64;
@@ -76,4 +88,17 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
     ]);
     console.table(&table, args.json);
     Ok(())
+}
+
+/// Every node alone, at the last of the levels.
+fn layers(mut graph: Graph, inputs: &[Tensor], args: &Args, setup: &Setup, console: &Console) -> Result<Table> {
+    let progress = console.progress();
+    let optimized = compile::optimize(&mut graph, &setup.options, None, &progress)?;
+    console.remarks(&optimized.report);
+    let (level, program) = timing::last(&graph, &setup.options, &progress)?;
+    let times = timing::measure(&program, level, inputs, args.rounds, &setup.options, &args.runner, &progress)?;
+    let sizes = program.sizes(inputs).unwrap_or_default();
+    drop(progress);
+    console.note(&timing::peaks_told(level, &times));
+    Ok(timing::layers(&timing::Rows { program: &program, level, sizes: &sizes, times: &times }))
 }

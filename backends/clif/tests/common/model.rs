@@ -165,7 +165,7 @@ pub fn symbols(
     };
     let levels: Vec<Level> = chosen.iter().enumerate().map(level).collect();
     let from = if weights_in_file { Weights::Caller } else { Weights::Symbol(&place) };
-    let entry = Entry { name, cpu, levels: &levels, weights: from };
+    let entry = Entry { name, cpu, levels: &levels, weights: from, times: None };
     symbols.extend(clif::entry(&target, &entry).expect("small enough"));
     if !weights_in_file {
         symbols.push(Symbol::constant(&place, WEIGHTS_ALIGN, Content::Bytes(weights(&pool))));

@@ -18,10 +18,10 @@ pub struct Rates {
 
 /// Measured rates by the name of the level.
 const MEASURED: &[(&str, Rates)] = &[
-    ("x86-64-v3", Rates { floats: 59e9, bytes: 118e9, read: [235e9, 119e9, 100e9, 24e9], call: 10e-9 }),
-    ("x86-64-v4", Rates { floats: 59e9, bytes: 118e9, read: [235e9, 119e9, 100e9, 24e9], call: 10e-9 }),
-    ("x86-64-v4+vnni", Rates { floats: 59e9, bytes: 236e9, read: [235e9, 119e9, 100e9, 24e9], call: 10e-9 }),
-    ("x86-64-v4+vbmi", Rates { floats: 59e9, bytes: 236e9, read: [235e9, 119e9, 100e9, 24e9], call: 10e-9 }),
+    ("x86-64-v3", Rates { floats: 67e9, bytes: 137e9, read: [260e9, 120e9, 60e9, 24e9], call: 10e-9 }),
+    ("x86-64-v4", Rates { floats: 134e9, bytes: 137e9, read: [500e9, 200e9, 60e9, 24e9], call: 10e-9 }),
+    ("x86-64-v4+vnni", Rates { floats: 134e9, bytes: 540e9, read: [500e9, 200e9, 60e9, 24e9], call: 10e-9 }),
+    ("x86-64-v4+vbmi", Rates { floats: 134e9, bytes: 540e9, read: [500e9, 200e9, 60e9, 24e9], call: 10e-9 }),
 ];
 
 /// Cycles in a second of a machine that nobody measured.
