@@ -49,7 +49,9 @@ fn folder() -> Scratch {
         std::fs::copy(house::digits(), place).expect("there is room");
     }
     std::fs::copy(house::committed("examples/digits/calib.npz"), folder.path.join("calib.npz")).expect("there is room");
-    std::fs::copy(house::committed("tests/counter.onnx"), folder.path.join("counter.onnx")).expect("there is room");
+    for model in ["counter.onnx", "decoder.onnx", "encoder.onnx"] {
+        std::fs::copy(house::committed(&format!("tests/{model}")), folder.path.join(model)).expect("there is room");
+    }
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_maquette-tested"), folder.path.join("maquette")).expect("there is room");
     folder
 }

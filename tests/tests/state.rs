@@ -127,3 +127,109 @@ fn a_voice_detector_keeps_its_state_over_thirty_calls() {
         assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-4), "{got:?}, not {want:?}");
     }
 }
+
+/// One step of a decoder: keys and values that grow, and what is seen of both.
+fn decoder(past: i64) -> Graph {
+    let text = format!(
+        r#"graph {{
+  symbol past in 0..{past}
+  %x: f32[1,2,1,8] = input "x"
+  %k: f32[1,2,past,8] = input "past.k"
+  %v: f32[1,2,past,8] = input "past.v"
+  %key = map %x do {{ mul(a, 0.5) }}
+  %value = map %x do {{ add(a, 1.0) }}
+  %k1 = concat %k, %key {{axis=2}}
+  %v1 = concat %v, %value {{axis=2}}
+  %scores = dot %x, %k1 {{trans_a=false, trans_b=true}}
+  %shares = softmax %scores {{axis=3, log=false}}
+  %y = dot %shares, %v1 {{trans_a=false, trans_b=false}}
+  return %y "y", %k1 "present.k", %v1 "present.v"
+}}"#
+    );
+    ir::graph::text::parse(&text, &|_| None).expect("the graph is right")
+}
+
+fn grown() -> Vec<(String, String)> {
+    ["k", "v"].map(|name| (format!("present.{name}"), format!("past.{name}"))).to_vec()
+}
+
+fn tokens(count: usize) -> Vec<Vec<Tensor>> {
+    let token = |i: usize| (0..16).map(|j| ((i * 16 + j) as f32 * 0.7).sin()).collect::<Vec<f32>>();
+    (0..count).map(|i| vec![Tensor::f32s(&[1, 2, 1, 8], &token(i))]).collect()
+}
+
+fn near(got: &[f32], want: &[f32]) -> bool {
+    got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() <= 1e-5 * w.abs().max(1.0))
+}
+
+#[test]
+fn a_cache_grows_to_its_bound_on_every_machine() {
+    let want = {
+        let kept = state::kept(&decoder(10), &grown()).expect("they agree");
+        state::reference(&decoder(10), &kept, &tokens(11)).expect("it runs")
+    };
+    for place in house::places("a cache that grows") {
+        let mut options = place.options("decoder");
+        options.state = grown();
+        let built = maquette::machine::build(decoder(10), &options, None, &()).expect("it compiles");
+        for (level, program) in &built.programs {
+            // one integer, and two caches of eleven rows for two heads
+            assert_eq!((program.inputs.len(), program.outputs.len(), program.state_bytes), (1, 1, 64 + 2 * (2 * 11 * 8 * 4)));
+            let copies = program.steps.iter().filter(|s| s.what == "state").count();
+            assert_eq!(copies, 1, "{}: only the length is written behind the last operator", level.name);
+        }
+        let machine = Machine::new(&built, &place.runner).expect("there is room");
+        let got = machine.runs(&tokens(11)).expect("eleven tokens fit");
+        for (got, want) in got.iter().zip(&want) {
+            assert!(near(&got[0].1.to_f32s(), &want[0].to_f32s()), "{got:?}, not {want:?}");
+        }
+        let error = machine.runs(&tokens(12)).expect_err("the cache is full");
+        assert!(matches!(error, maquette::error::Error::Status { status: 3, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_cache_takes_several_rows_at_once_and_begins_anew() {
+    let Some((_, levels)) = house::here("a cache of several rows") else { return };
+    let text = r#"graph {
+  symbol new in 1..4
+  symbol past in 0..6
+  %x: f32[new,3] = input "x"
+  %seen: f32[past] = input "seen"
+  %k: f32[past,3] = input "k"
+  %k1 = concat %k, %x {axis=0}
+  %y = reduce %k1 {kind=sum, axes=[0]}
+  %all = reduce %seen {kind=sum, axes=[0]}
+  %z = map %y, %all do { add(a, b) }
+  return %z "z", %k1 "k1"
+}"#;
+    let graph = ir::graph::text::parse(text, &|_| None).expect("the graph is right");
+    let mut options = house::options(levels, "rows");
+    options.state = vec![("k1".into(), "k".into())];
+    let folder = house::scratch();
+    let (_, written) = house::compile(graph, &options, &[Emit::SharedObject], &folder.path).expect("it compiles");
+    // SAFETY: the library is the compiler's own.
+    let library = unsafe { Library::open(&written[0].path, "rows") }.expect("it loads");
+    let mut session = Session::new(library.model()).expect("there is memory");
+    for _ in 0..2 {
+        let mut wanted = [0.0f32; 3];
+        let mut past = 0;
+        for new in [4usize, 1, 1, 4] {
+            let x: Vec<f32> = (0..3 * new).map(|i| (i + past) as f32).collect();
+            x.chunks(3).for_each(|row| row.iter().zip(&mut wanted).for_each(|(x, sum)| *sum += x));
+            let mut z = [0.0f32; 3];
+            let seen = vec![1.0f32; past];
+            let dims = [new as i64, 3];
+            let inputs = [Input::shaped(&x[..], &dims), Input::from(&seen[..])];
+            session.run(&inputs, &mut [Output::from(&mut z[..])]).expect("it runs");
+            assert_eq!(z, wanted.map(|sum| sum + past as f32));
+            assert_eq!(session.symbol("past"), Some(past as i64));
+            past += new;
+        }
+        let (x, seen, mut z) = ([0.0f32; 3], [0.0f32; 6], [0.0f32; 3]);
+        let inputs = [Input::shaped(&x[..], &[1, 3]), Input::from(&seen[..])];
+        let error = session.run(&inputs, &mut [Output::from(&mut z[..])]).expect_err("ten rows are more than six");
+        assert!(matches!(error, runtime_stub::Error::Status(runtime_stub::Status::Size)), "{error:?}");
+        session.reset();
+    }
+}

@@ -215,14 +215,14 @@ impl Run<'_, '_, '_> {
         self.ports(call::INPUTS, 0, inputs);
         self.ports(call::OUTPUTS, inputs, outputs);
         let arena = self.arena();
-        self.state();
+        let state = self.state();
         self.weights();
         let symbols = (!program.symbols.is_empty()).then(|| self.words(call::SYMBOLS));
         self.arena_size(arena);
         if let Some(symbols) = symbols {
             self.base(SYMBOLS, symbols);
             let fail = self.fail(status::SIZE);
-            Sizes { body: self.body, symbols: &program.symbols, at: symbols }.check_ranges(fail);
+            Sizes { body: self.body, symbols: &program.symbols, at: symbols }.begin(state, fail);
         }
         self.input_bytes(symbols);
         let (first, end) = self.level();
@@ -322,13 +322,15 @@ impl Run<'_, '_, '_> {
         self.fail_if(short, status::ARENA);
     }
 
-    fn state(&mut self) {
-        if self.memory.state_bytes > 0 {
-            let state = self.body.load(I64, self.call, call::STATE);
-            self.refuse_null(state);
-            self.refuse_misaligned(state, STATE_ALIGN);
-            self.base(STATE, state);
+    fn state(&mut self) -> Option<Value> {
+        if self.memory.state_bytes == 0 {
+            return None;
         }
+        let state = self.body.load(I64, self.call, call::STATE);
+        self.refuse_null(state);
+        self.refuse_misaligned(state, STATE_ALIGN);
+        self.base(STATE, state);
+        Some(state)
     }
 
     fn weights(&mut self) {

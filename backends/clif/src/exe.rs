@@ -69,6 +69,14 @@ const STAT_SIZE: i32 = 48;
 /// Fault: tensors and arena together are larger than addresses reach.
 pub fn exe(target: &Target, exe: &Exe) -> Result<Vec<Symbol>, Fault> {
     let layout = Layout::of(exe)?;
+    // a run's first byte tells that there is one; it goes to the symbols, or into the first input
+    let free = exe.symbols.iter().any(|s| s.origin == Origin::Free);
+    let ranges = exe.symbols.iter().map(|s| (s.name.clone(), (s.low, s.high))).collect();
+    let empty = |port: &&Port| port.ty.shape.iter().any(|dim| dim.bounds(&ranges).0 < 1);
+    if let Some(port) = exe.inputs.iter().find(|port| port.bytes > 0).filter(empty).filter(|_| !free) {
+        let what = format!("an executable cannot tell whether a run comes whose first input {:?} may be empty", port.name);
+        return Err(Fault::unsupported(what).help("call the model from a program"));
+    }
     let (read, write) = (format!("{}.read", exe.name), format!("{}.write", exe.name));
     let make = |name: &str, params: usize, build: &dyn Fn(&mut Body, &[Value])| {
         function(&target.any, target.machine, name, &vec![I64; params], &[I32], |body, params| build(body, params))
@@ -328,14 +336,15 @@ impl Main<'_, '_, '_> {
         }
     }
 
-    /// As much of a tensor as its actual size says.
-    fn transfer_port(&mut self, function: &str, memory: Value, place: u64, port: &Port, code: i64) {
+    /// As much of a tensor as its actual size says, of which the first `done` bytes are there.
+    fn transfer_port(&mut self, function: &str, memory: Value, place: u64, port: &Port, done: u64, code: i64) {
         if port.ty.fixed().is_some() {
-            return self.transfer(function, memory, place, port.bytes, code);
+            return self.transfer(function, memory, place + done, port.bytes - done, code);
         }
         let symbols = self.body.add_imm(memory, self.layout.symbols as i64);
         let bytes = Sizes { body: self.body, symbols: self.exe.symbols, at: symbols }.bytes(port);
-        let at = self.body.add_imm(memory, place as i64);
+        let bytes = self.body.add_imm(bytes, -(done as i64));
+        let at = self.body.add_imm(memory, (place + done) as i64);
         let failed = self.body.call(function, &[at, bytes], Some(I32)).expect("it was asked for");
         self.end_if(failed, code);
     }
@@ -345,8 +354,7 @@ impl Main<'_, '_, '_> {
         self.exe.symbols.iter().take_while(|s| s.origin == Origin::Free).count()
     }
 
-    /// Where the first byte of a run goes: into the symbols, or the first input that has any. Only where symbols are read are there
-    /// inputs of no fixed size.
+    /// Where the first byte of a run goes: into the symbols, or the first input that has any. [`exe`] saw that this one has.
     fn first(&self) -> Option<u64> {
         if self.free() > 0 {
             return Some(self.layout.symbols);
@@ -360,9 +368,12 @@ impl Main<'_, '_, '_> {
         let (free, first) = (self.free(), self.first());
         if free > 0 {
             self.transfer(self.read, memory, self.layout.symbols + done, 8 * free as u64 - done, status::SIZE);
+        }
+        if self.exe.symbols.iter().any(|s| matches!(s.origin, Origin::Free | Origin::State { .. })) {
             // sizes are believed from here on
             let (symbols, bad) = (self.body.add_imm(memory, self.layout.symbols as i64), self.body.cold());
-            Sizes { body: self.body, symbols: self.exe.symbols, at: symbols }.check_ranges(bad);
+            let state = self.body.add_imm(memory, self.layout.state as i64);
+            Sizes { body: self.body, symbols: self.exe.symbols, at: symbols }.begin(Some(state), bad);
             let good = self.body.block();
             self.body.jump(good);
             self.body.at(bad);
@@ -370,10 +381,8 @@ impl Main<'_, '_, '_> {
             self.body.at(good);
         }
         for (place, port) in self.layout.inputs.iter().zip(self.exe.inputs) {
-            match first == Some(*place) {
-                true => self.transfer(self.read, memory, *place + done, port.bytes - done, status::SIZE),
-                false => self.transfer_port(self.read, memory, *place, port, status::SIZE),
-            }
+            let done = if first == Some(*place) { done } else { 0 };
+            self.transfer_port(self.read, memory, *place, port, done, status::SIZE);
         }
     }
 
@@ -391,7 +400,7 @@ impl Main<'_, '_, '_> {
     fn write_all(&mut self, memory: Value) {
         self.transfer(self.write, memory, self.layout.symbols, 8 * self.exe.symbols.len() as u64, code::OUTPUT);
         for (place, port) in self.layout.outputs.iter().zip(self.exe.outputs) {
-            self.transfer_port(self.write, memory, *place, port, code::OUTPUT);
+            self.transfer_port(self.write, memory, *place, port, 0, code::OUTPUT);
         }
     }
 

@@ -55,10 +55,20 @@ impl Sizes<'_, '_, '_> {
         self.body.mul_imm(elements, port.ty.dtype.bytes() as i64)
     }
 
-    /// Goes to `fail` if a symbol that the caller gives is out of its range.
-    pub fn check_ranges(&mut self, fail: Block) {
-        for (i, symbol) in self.symbols.iter().enumerate().take_while(|(_, s)| s.origin == Origin::Free) {
-            let value = self.body.load(I64, self.at, 8 * i as i32);
+    /// Reads the symbols that the state has, which begins at `state`, and goes to `fail` if one of them or one that the caller
+    /// gives is out of its range.
+    pub fn begin(&mut self, state: Option<Value>, fail: Block) {
+        for (i, symbol) in self.symbols.iter().enumerate() {
+            let value = match (&symbol.origin, state) {
+                (Origin::Free, _) => self.body.load(I64, self.at, 8 * i as i32),
+                (Origin::State { offset }, Some(state)) => {
+                    let from = self.body.add_imm(state, *offset as i64);
+                    let value = self.body.load(I64, from, 0);
+                    self.body.store(value, self.at, 8 * i as i32);
+                    value
+                }
+                (Origin::State { .. } | Origin::Derived(_) | Origin::Data, _) => continue,
+            };
             let below = self.body.cmp_imm(IntCC::SignedLessThan, value, symbol.low);
             self.body.leave_if(below, fail);
             let above = self.body.cmp_imm(IntCC::SignedGreaterThan, value, symbol.high);

@@ -110,6 +110,8 @@ pub struct Builder<'a> {
     /// Set while a node is lowered by kernels that go exactly as far as symbols say. While it is not, shapes are what they say.
     pub open: Option<Open>,
     state_bytes: u64,
+    /// Where the state says how long what grows in it is.
+    pub lengths: Option<BufferId>,
     /// What the steps to come compute, and from where: set by the driver of the lowering.
     pub what: String,
     pub names: Vec<Arc<str>>,
@@ -137,6 +139,7 @@ impl<'a> Builder<'a> {
             when: Vec::new(),
             open: None,
             state_bytes: 0,
+            lengths: None,
             what: String::new(),
             names: Vec::new(),
         }

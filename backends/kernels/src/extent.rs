@@ -1,6 +1,7 @@
 //! How far an axis goes: so many elements, or as many as symbols say when the model runs, with a bound that memory is
 //! laid out for. And the symbols of a model, by number. It refuses to know what the axes belong to.
 
+use crate::kept::{self, Kept};
 use ir::dim::{Dim, Symbols};
 use ir::graph::op::Op;
 use ir::program::{Origin, Symbol};
@@ -73,10 +74,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// Free symbols are those of inputs' dimensions, in the order of the inputs; then those that an operator gives; then what
-    /// inputs and outputs have that is neither fixed nor a symbol. Faults: a free symbol that no dimension of an input is by
-    /// itself, one that stands nowhere.
-    pub fn new(graph: &Graph) -> Result<Table, Vec<Fault>> {
+    /// Free symbols are those of inputs' dimensions, in the order of the inputs; then how long what is `kept` is; then those that an
+    /// operator gives; then what inputs and outputs have that is neither fixed nor a symbol. Faults: a free symbol that no
+    /// dimension of an input is by itself, one that stands nowhere.
+    pub fn new(graph: &Graph, kept: &[Kept]) -> Result<Table, Vec<Fault>> {
         let mut list: Vec<Symbol> = Vec::new();
         let range = |name: &str| graph.symbols.get(name).copied().unwrap_or((0, i64::MAX));
         let mut add = |name: &str, origin: Origin| {
@@ -85,9 +86,14 @@ impl Table {
                 list.push(Symbol { name: name.into(), low, high, origin });
             }
         };
-        let ports = || graph.inputs().iter().chain(graph.outputs().iter().map(|(_, id)| id));
+        let inputs = || graph.inputs().iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.input != *i)).map(|(_, id)| id);
+        let outputs = || graph.outputs().iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.output != *i)).map(|(_, (_, id))| id);
         let dims = |id| graph.ty(id).shape.iter();
-        graph.inputs().iter().flat_map(|&id| dims(id)).filter_map(Dim::as_symbol).for_each(|name| add(name, Origin::Free));
+        let lengths = kept::lengths(graph, kept);
+        let free = |name: &&str| lengths.iter().all(|(length, _)| &**length != *name);
+        let alone = graph.inputs().iter().flat_map(|&id| dims(id)).filter_map(Dim::as_symbol);
+        alone.filter(free).for_each(|name| add(name, Origin::Free));
+        lengths.iter().enumerate().for_each(|(i, (name, _))| add(name, Origin::State { offset: 8 * i as u64 }));
         for id in graph.order() {
             if let Some(name) = given_by(graph.op(id)) {
                 add(name, Origin::Data);
@@ -100,7 +106,7 @@ impl Table {
             let fault = Fault::usage(format!("dimension {name} is not bound")).at(graph.label(id));
             return Err(vec![fault.help(format!("give its size: --dim {name}=N"))]);
         }
-        for dim in ports().flat_map(|&id| dims(id)).filter(|d| d.fixed().is_none() && d.as_symbol().is_none()) {
+        for dim in inputs().chain(outputs()).flat_map(|&id| dims(id)).filter(|d| d.fixed().is_none() && d.as_symbol().is_none()) {
             let name: std::sync::Arc<str> = dim.to_string().into();
             if !list.iter().any(|s| s.origin == Origin::Derived(dim.clone())) {
                 let (low, high) = dim.bounds(&graph.symbols);
@@ -112,7 +118,7 @@ impl Table {
         Ok(Table { list, ranges: graph.symbols.clone() })
     }
 
-    /// The number of a free or data-dependent symbol.
+    /// The number of a symbol that is not derived.
     pub fn index(&self, name: &str) -> usize {
         let is = |s: &Symbol| &*s.name == name && !matches!(s.origin, Origin::Derived(_));
         self.list.iter().position(is).expect("the table has every symbol of the graph")

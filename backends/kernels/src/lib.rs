@@ -15,6 +15,7 @@ pub mod depthwise;
 pub mod dot;
 pub mod extent;
 pub mod generic;
+pub mod kept;
 pub mod lookup;
 pub mod math;
 pub mod nest;
@@ -33,11 +34,12 @@ pub mod tidy;
 pub mod tile;
 pub mod window;
 
-use build::{Builder, Home, Pointer};
+use build::{Builder, Pointer};
 use ir::graph::op::Op;
 use ir::kernel::Facts;
 use ir::program::{Port, Program};
 use ir::{Dtype, Fault, Graph, NodeId, Tensor};
+pub use kept::Kept;
 use place::{Place, Places, shape_of};
 use std::sync::Arc;
 use tasks::Tasks;
@@ -122,18 +124,10 @@ pub fn lower_like(graph: &Graph, facts: &Facts, packing: &Facts, options: Option
     lower_keeping(graph, facts, packing, options, &[])
 }
 
-/// An output that the next run finds as an input of the same type: both lie in the program's state, and are no ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Positions in the graph's signature.
-    pub output: usize,
-    pub input: usize,
-}
-
 /// The same with state from run to run.
 pub fn lower_keeping(graph: &Graph, facts: &Facts, packing: &Facts, options: Options, kept: &[Kept]) -> Result<Program, Vec<Fault>> {
     let order = graph.order();
-    let symbols = extent::Table::new(graph)?;
+    let symbols = extent::Table::new(graph, kept)?;
     let mut faults = open::check(graph);
     if !faults.is_empty() {
         return Err(faults);
@@ -144,8 +138,9 @@ pub fn lower_keeping(graph: &Graph, facts: &Facts, packing: &Facts, options: Opt
     builder.winograd = options.winograd;
     builder.tuned = options.tuned;
     builder.symbols = Arc::new(symbols);
+    kept::begin(graph, kept, &mut builder);
     let mut places = Places::new(graph, &order, kept, &mut builder);
-    open::begin(graph, &places, &mut builder);
+    open::begin(graph, kept, &places, &mut builder);
     for &id in &order {
         builder.what = graph.op(id).mnemonic().into();
         builder.names = graph.node(id).names.clone();
@@ -174,41 +169,23 @@ pub fn lower_keeping(graph: &Graph, facts: &Facts, packing: &Facts, options: Opt
     Ok(builder.finish(inputs, outputs))
 }
 
-/// Copies every output that is not computed in place. The state changes last, and what is read of it first lies elsewhere.
+/// Copies every output that is not computed in place. The state changes last.
 fn finish(graph: &Graph, kept: &[Kept], places: &Places, builder: &mut Builder) {
-    let mut late = Vec::new();
-    for (i, (_, id)) in graph.outputs().iter().enumerate() {
+    for (i, (_, id)) in graph.outputs().iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.output != *i)) {
+        builder.what = "output".into();
+        builder.names = graph.node(*id).names.clone();
         if graph.ty(*id).fixed().is_none() {
-            builder.what = "output".into();
-            builder.names = graph.node(*id).names.clone();
             open::output(graph, *id, i, places, builder);
             continue;
         }
         let to = places.output(i);
         let from = source(graph, *id, places);
-        if matches!(&from.at, Where::Place(p) if p.same(&to, &from.shape)) {
-            continue;
-        }
-        builder.what = "output".into();
-        builder.names = graph.node(*id).names.clone();
-        let mut place = from.place(builder);
-        if kept.iter().all(|k| k.output != i) {
+        if !matches!(&from.at, Where::Place(p) if p.same(&to, &from.shape)) {
+            let place = from.place(builder);
             copy::copy(builder, from.dtype, &from.shape, &place, &to);
-            continue;
         }
-        if matches!(builder.buffers[place.buffer.0].home, Home::State(_)) {
-            let bytes = (from.shape.iter().product::<usize>() * from.dtype.bytes()) as u64;
-            let aside = Place::dense(builder.buffer("state", Home::Arena, bytes.max(1)), &from.shape);
-            copy::copy(builder, from.dtype, &from.shape, &place, &aside);
-            place = aside;
-        }
-        late.push((from.dtype, from.shape.clone(), place, to, builder.names.clone()));
     }
-    for (dtype, shape, from, to, names) in late {
-        builder.what = "state".into();
-        builder.names = names;
-        copy::copy(builder, dtype, &shape, &from, &to);
-    }
+    kept::finish(graph, kept, places, builder);
 }
 
 fn source<'g>(graph: &'g Graph, id: NodeId, places: &Places) -> Source<'g> {

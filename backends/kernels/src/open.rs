@@ -15,7 +15,7 @@ use crate::build::{Builder, Home, Open};
 use crate::extent::{Extent, Table};
 use crate::generic::{self, open as exact};
 use crate::place::{Place, Places, bounds_of, shape_of};
-use crate::{Job, Source, Where, source};
+use crate::{Job, Kept, Source, Where, source};
 use ir::dim::Symbols;
 use ir::graph::op::{Op, ReduceKind};
 use ir::program::{Origin, When};
@@ -60,7 +60,7 @@ pub fn check(graph: &Graph) -> Vec<Fault> {
 }
 
 /// The sizes that come first: derived symbols, and status 3 where a dimension would be negative.
-pub fn begin(graph: &Graph, places: &Places, builder: &mut Builder) {
+pub fn begin(graph: &Graph, kept: &[Kept], places: &Places, builder: &mut Builder) {
     builder.what = "symbols".into();
     builder.names = Vec::new();
     let (early, _) = derived(&builder.symbols);
@@ -72,7 +72,7 @@ pub fn begin(graph: &Graph, places: &Places, builder: &mut Builder) {
         }
     }
     exact::derive(builder, &early, &checked);
-    for (i, &id) in graph.inputs().iter().enumerate() {
+    for (i, &id) in graph.inputs().iter().enumerate().filter(|(i, _)| kept.iter().all(|k| k.input != *i)) {
         if let Some(open) = dims(graph, id).filter(|_| graph.use_count(id) > 0) {
             builder.what = "input".into();
             builder.names = graph.node(id).names.clone();
@@ -94,13 +94,13 @@ pub fn end(builder: &mut Builder) {
 /// Symbols by number, and what they are derived from.
 type Derived = Vec<(usize, Dim)>;
 
-/// Derived symbols: those of free ones, the others.
+/// Derived symbols: those that no data is needed for, the others.
 fn derived(table: &Table) -> (Derived, Derived) {
     let all = table.list.iter().enumerate().filter_map(|(i, s)| match &s.origin {
         Origin::Derived(dim) => Some((i, dim.clone())),
-        Origin::Free | Origin::Data => None,
+        Origin::Free | Origin::State { .. } | Origin::Data => None,
     });
-    all.partition(|(_, dim)| dim.symbols().iter().all(|name| table.list[table.index(name)].origin == Origin::Free))
+    all.partition(|(_, dim)| dim.symbols().iter().all(|name| table.list[table.index(name)].origin != Origin::Data))
 }
 
 /// Copies a value to the output that it is, at its actual size.

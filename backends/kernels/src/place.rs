@@ -2,8 +2,8 @@
 //! slicing and reshaping are places, not copies: a value is computed straight into the output, into its part of
 //! a concatenation, into the value that a map makes of it, or into a buffer with the halo that its readers want.
 
-use crate::Kept;
 use crate::build::{Buffer, BufferId, Builder, Halo, Home};
+use crate::kept::{self, Kept};
 use ir::graph::op::Op;
 use ir::{Dim, Dtype, Graph, NodeId};
 use std::collections::BTreeMap;
@@ -211,12 +211,14 @@ impl<'g> Places<'g> {
             let ty = graph.ty(id);
             let shape = shape_of(graph, id);
             let bytes = (shape.iter().product::<usize>() * ty.dtype.bytes()) as u64;
-            let buffer = if kept.iter().any(|k| k.input == i) {
-                builder.state(graph.label(id), bytes)
-            } else {
-                ports += 1;
-                builder.buffer(graph.label(id), Home::Input(ports - 1), bytes)
-            };
+            if let Some(k) = kept.iter().find(|k| k.input == i) {
+                let place = kept::place(graph, k, builder);
+                input_buffers.push(place.buffer);
+                places.insert(id, place);
+                continue;
+            }
+            ports += 1;
+            let buffer = builder.buffer(graph.label(id), Home::Input(ports - 1), bytes);
             input_buffers.push(buffer);
             // what is dense at its actual size is copied first
             let place = if is_open(graph, id) { builder.buffer(graph.label(id), Home::Arena, bytes.max(1)) } else { buffer };
@@ -235,6 +237,12 @@ impl<'g> Places<'g> {
                     builder.buffer(name.clone(), Home::Output(ports - 1), bytes)
                 }
             });
+        }
+        for k in kept {
+            let (output, input) = (graph.outputs()[k.output].1, graph.inputs()[k.input]);
+            if kept::appended(graph, output, input) {
+                places.insert(output, places[&input].clone());
+            }
         }
         let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, input_buffers, output_buffers, late };
         for &id in order.iter().rev() {

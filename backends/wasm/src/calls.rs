@@ -119,9 +119,15 @@ pub fn guarded(symbols: u64, when: &[When], functions: &[u32]) -> Vec<u8> {
     body.finish()
 }
 
-/// Returns 0 if every symbol is where `when` says, else `status`.
-pub fn all_or_status(symbols: u64, when: &[When], status: i32) -> Vec<u8> {
+/// Copies integers from the first to the second address of each pair, then returns 0 if every symbol is where `when` says,
+/// else `status`.
+pub fn begin(loaded: &[(u64, u64)], symbols: u64, when: &[When], status: i32) -> Vec<u8> {
     let mut body = Body::new(0);
+    for &(from, to) in loaded {
+        body.int(to as u32 as i32);
+        body.int(from as u32 as i32);
+        body.ins().i64_load(memarg(0, 3)).i64_store(memarg(0, 3));
+    }
     body.ins().block(BlockType::Empty);
     leave_unless(&mut body, symbols, when);
     body.int(0);

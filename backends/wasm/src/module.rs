@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Pool, Program, When};
+use ir::program::{Origin, Pool, Program, When};
 use ir::{Fault, Kind};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, MemorySection, MemoryType,
@@ -60,11 +60,18 @@ pub fn module(model: &Model) -> Result<Vec<u8>, Fault> {
     let mut functions = Functions::default();
     let (callees, below) = functions.kernels(model);
     let layout = Layout::new(model.program, below, model.weights.bytes())?;
-    let free = &model.program.symbols[..model.program.free_symbols()];
     let mut parts = Vec::new();
-    if !free.is_empty() {
-        let ranges: Vec<When> = free.iter().enumerate().map(|(symbol, s)| When { symbol, low: s.low, high: s.high }).collect();
-        parts.push(functions.add(0, RUN, calls::all_or_status(layout.symbols, &ranges, OUT_OF_RANGE)));
+    let (mut ranges, mut loaded) = (Vec::new(), Vec::new());
+    for (symbol, s) in model.program.symbols.iter().enumerate() {
+        match s.origin {
+            Origin::Free => {}
+            Origin::State { offset } => loaded.push((layout.state + offset, layout.symbols + 8 * symbol as u64)),
+            Origin::Derived(_) | Origin::Data => continue,
+        }
+        ranges.push(When { symbol, low: s.low, high: s.high });
+    }
+    if !ranges.is_empty() {
+        parts.push(functions.add(0, RUN, calls::begin(&loaded, layout.symbols, &ranges, OUT_OF_RANGE)));
     }
     // steps that ask the same of symbols go together
     for steps in model.program.steps.chunk_by(|a, b| a.when == b.when) {

@@ -27,7 +27,8 @@ pub struct Program {
     /// In the order of the model's signature.
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
-    /// Sizes known at run time only, in the order of the C interface: free ones, then derived and data-dependent ones.
+    /// Sizes known at run time only, in the order of the C interface: free ones, those of the state, then derived and
+    /// data-dependent ones.
     pub symbols: Vec<Symbol>,
     pub kernels: Vec<Kernel>,
     pub constants: Vec<Packed>,
@@ -64,7 +65,10 @@ pub struct Symbol {
 pub enum Origin {
     /// The caller, before the run.
     Free,
-    /// A kernel, from symbols that are free or data-dependent.
+    /// An earlier run: the 64-bit integer at this byte of the state, 0 before the first. It is read, and compared with the
+    /// range, before anything else.
+    State { offset: u64 },
+    /// A kernel, from symbols that are not derived.
     Derived(Dim),
     /// A kernel, from the data.
     Data,
@@ -83,7 +87,7 @@ pub struct When {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     pub name: String,
-    /// Its dimensions are over the free and the data-dependent symbols.
+    /// Its dimensions are over the symbols that are not derived.
     pub ty: Type,
     /// At the upper bounds.
     pub bytes: u64,
@@ -129,7 +133,7 @@ impl Program {
     }
 
     /// The free symbols' values, from the shapes of the inputs; `None` where these do not fit the ports, or a size is out of
-    /// its range.
+    /// its range. What only the state says is not looked at.
     pub fn sizes(&self, inputs: &[Tensor]) -> Option<Vec<i64>> {
         let mut values: BTreeMap<Arc<str>, i64> = BTreeMap::new();
         for (dim, &size) in self.inputs.iter().zip(inputs).flat_map(|(port, tensor)| port.ty.shape.iter().zip(tensor.shape())) {
@@ -138,14 +142,23 @@ impl Program {
             }
         }
         let fits = |(port, tensor): (&Port, &Tensor)| {
-            let shape = port.shape_at(&values);
-            port.ty.dtype == tensor.dtype() && shape.is_some_and(|shape| shape == tensor.shape())
+            let is = |(dim, &size): (&Dim, &usize)| match dim.at(&values) {
+                Some(wanted) => i64::try_from(size) == Ok(wanted),
+                None => dim.symbols().iter().any(|name| self.of_state(name)),
+            };
+            let shape = &port.ty.shape;
+            port.ty.dtype == tensor.dtype() && shape.len() == tensor.shape().len() && shape.iter().zip(tensor.shape()).all(is)
         };
         if inputs.len() != self.inputs.len() || !self.inputs.iter().zip(inputs).all(fits) {
             return None;
         }
         let free = self.symbols[..self.free_symbols()].iter();
         free.map(|s| values.get(&s.name).copied().filter(|v| (s.low..=s.high).contains(v))).collect()
+    }
+
+    /// Whether a symbol is what an earlier run left.
+    fn of_state(&self, name: &str) -> bool {
+        self.symbols.iter().any(|s| &*s.name == name && matches!(s.origin, Origin::State { .. }))
     }
 
     /// Multiply-accumulates of the steps that run while the free symbols have these values.
@@ -157,7 +170,7 @@ impl Program {
     pub fn symbol_of(&self, dim: &Dim) -> Option<usize> {
         let is = |s: &Symbol| match &s.origin {
             Origin::Derived(derived) => derived == dim,
-            Origin::Free | Origin::Data => dim.as_symbol() == Some(&*s.name),
+            Origin::Free | Origin::State { .. } | Origin::Data => dim.as_symbol() == Some(&*s.name),
         };
         self.symbols.iter().position(is).filter(|_| dim.fixed().is_none())
     }

@@ -4,7 +4,7 @@
 //! zero, scratch is spoilt before every call that has some. Inputs and constants cannot be written. Calls of a
 //! step that conflict (one writes a byte that another touches) panic: they are a mistake of ours.
 
-use super::{Address, Call, Origin, Program, Step};
+use super::{Address, Call, Origin, Port, Program, Step};
 use crate::kernel::run::{Buffer, Pointer, Watch, run_watched};
 use crate::kernel::{Access, Facts};
 use crate::tensor::Tensor;
@@ -24,13 +24,14 @@ pub fn run(program: &Program, facts: &Facts, inputs: &[Tensor]) -> Result<Vec<Te
 /// The same from the `state` that an earlier run left, or from zeros; what this one leaves stands there then.
 pub fn run_from(program: &Program, facts: &Facts, inputs: &[Tensor], state: &mut [u8]) -> Result<Vec<Tensor>, u8> {
     let given = program.sizes(inputs).ok_or(3)?;
-    let inputs: Vec<_> = inputs.iter().map(Tensor::bytes).collect();
+    let (tensors, inputs) = (inputs, inputs.iter().map(Tensor::bytes).collect::<Vec<_>>());
     let constants: Vec<_> = program.constants.iter().map(super::Packed::to_vec).collect();
     let undefined = |bytes: u64| vec![UNDEFINED; usize::try_from(bytes).expect("a buffer fits the memory")];
     let mut outputs: Vec<_> = program.outputs.iter().map(|port| undefined(port.bytes)).collect();
     let (mut arena, mut scratch) = (undefined(program.arena_bytes), undefined(program.worker_bytes));
     let mut symbols: Vec<u8> = given.iter().flat_map(|value| value.to_le_bytes()).collect();
     symbols.resize(8 * program.symbols.len(), UNDEFINED);
+    from_state(program, tensors, state, &mut symbols)?;
 
     let mut buffers: Vec<Buffer> = inputs.iter().map(|bytes| Buffer::Fixed(bytes)).collect();
     buffers.extend(constants.iter().map(|bytes| Buffer::Fixed(bytes)));
@@ -60,6 +61,24 @@ pub fn run_from(program: &Program, facts: &Facts, inputs: &[Tensor], state: &mut
         Tensor::dense(port.ty.dtype, &shape, bytes)
     });
     Ok(tensors.collect())
+}
+
+/// Reads the symbols that the state has. A status is 3 where one is out of its range, or an input is not as large as it says.
+fn from_state(program: &Program, inputs: &[Tensor], state: &[u8], symbols: &mut [u8]) -> Result<(), u8> {
+    for (i, s) in program.symbols.iter().enumerate() {
+        if let Origin::State { offset } = s.origin {
+            let value = &state[offset as usize..][..8];
+            symbols[8 * i..][..8].copy_from_slice(value);
+            let value = i64::from_le_bytes(value.try_into().expect("8 bytes were taken"));
+            if !(s.low..=s.high).contains(&value) {
+                return Err(3);
+            }
+        }
+    }
+    let known = program.symbols.iter().enumerate().take_while(|(_, s)| matches!(s.origin, Origin::Free | Origin::State { .. }));
+    let values: BTreeMap<Arc<str>, i64> = known.map(|(i, s)| (s.name.clone(), symbol(&Buffer::Fixed(symbols), i))).collect();
+    let fits = |(port, tensor): (&Port, &Tensor)| port.shape_at(&values).is_some_and(|shape| shape == tensor.shape());
+    if program.inputs.iter().zip(inputs).all(fits) { Ok(()) } else { Err(3) }
 }
 
 fn symbol(symbols: &Buffer, index: usize) -> i64 {

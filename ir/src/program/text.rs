@@ -18,6 +18,7 @@ pub fn print(program: &Program) -> String {
     for (i, s) in program.symbols.iter().enumerate() {
         let origin = match &s.origin {
             Origin::Free => String::new(),
+            Origin::State { offset } => format!(" = state + {offset}"),
             Origin::Derived(dim) => format!(" = {dim}"),
             Origin::Data => " from data".into(),
         };

@@ -60,6 +60,7 @@ fn kernels(program: &Program, facts: &Facts, faults: &mut Vec<String>) {
 
 fn symbols(program: &Program, faults: &mut Vec<String>) {
     let base = |name: &str| program.symbols.iter().any(|s| &*s.name == name && !matches!(s.origin, Origin::Derived(_)));
+    let known = program.symbols.iter().take_while(|s| matches!(s.origin, Origin::Free | Origin::State { .. })).count();
     let mut names = BTreeMap::new();
     for (i, symbol) in program.symbols.iter().enumerate() {
         let name = &symbol.name;
@@ -71,6 +72,14 @@ fn symbols(program: &Program, faults: &mut Vec<String>) {
         }
         if symbol.origin == Origin::Free && i >= program.free_symbols() {
             faults.push(format!("symbol \"{name}\" is free, and stands behind one that is not"));
+        }
+        if matches!(symbol.origin, Origin::State { .. }) && i >= known {
+            faults.push(format!("symbol \"{name}\" is the state's, and stands behind one that is computed"));
+        }
+        if let Origin::State { offset } = symbol.origin
+            && (!offset.is_multiple_of(8) || offset.checked_add(8).is_none_or(|end| end > program.state_bytes))
+        {
+            faults.push(format!("symbol \"{name}\" lies at byte {offset} of a state of {}", program.state_bytes));
         }
         if let Origin::Derived(dim) = &symbol.origin
             && let Some(unknown) = dim.symbols().into_iter().find(|name| !base(name))
@@ -246,6 +255,11 @@ mod tests {
         let free = |name: &str| Symbol { name: name.into(), low: 0, high: 4, origin: Origin::Free };
         refused(|p| p.symbols = vec![Symbol { low: 5, ..free("n") }], "symbol \"n\" is in 5..=4");
         refused(|p| p.symbols = vec![Symbol { origin: Origin::Data, ..free("n") }, free("m")], "stands behind one that is not");
+        refused(|p| p.symbols = vec![Symbol { origin: Origin::State { offset: 8 }, ..free("n") }], "lies at byte 8 of a state of");
+        refused(
+            |p| p.symbols = vec![Symbol { origin: Origin::Data, ..free("n") }, Symbol { origin: Origin::State { offset: 0 }, ..free("m") }],
+            "behind one that is computed",
+        );
         refused(|p| p.symbols = vec![Symbol { origin: Origin::Derived(Dim::symbol("k")), ..free("n") }], "which nobody gives");
         refused(|p| p.symbols = vec![free("n"), free("n")], "are both called");
         refused(|p| p.inputs[0].ty.shape = vec![Dim::symbol("n")], "has the dimension \"n\", which nobody gives");
