@@ -11,9 +11,10 @@ use frontend::{Extent, Import, NoFiles, Source};
 use ir::{Fault, Graph, Program, Tensor};
 use passes::run::{Observer, Pass, Report, Summary};
 
+use crate::beside::Beside;
 use crate::budget;
 use crate::error::{Error, Result};
-use crate::files::{self, Beside};
+use crate::files;
 use crate::target::{Level, Target};
 
 /// The name and version that artifacts bear.

@@ -1,15 +1,11 @@
-//! The only room that touches files: input mapped into memory, data beside a model, and output that appears all at
-//! once or not at all. It knows nothing of what the bytes mean.
+//! Files: input mapped into memory, and output that appears all at once or not at all; data beside a model is `beside`'s. It knows nothing of what the bytes mean.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use frontend::{Source, SourceError};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
@@ -21,12 +17,16 @@ pub fn read(path: &Path) -> Result<Bytes> {
 }
 
 /// Opens a regular file; never blocks on a pipe.
-fn open(path: &Path) -> std::result::Result<File, String> {
+pub fn open(path: &Path) -> std::result::Result<File, String> {
     let before = fs::metadata(path).map_err(|why| reason(&why))?;
     if !before.is_file() {
         return Err(format!("is {}, not a regular file", kind(&before)));
     }
-    let file = File::open(path).map_err(|why| reason(&why))?;
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path).map_err(|why| reason(&why))?;
     let after = file.metadata().map_err(|why| reason(&why))?;
     // a name can be given to another file between the two looks
     if !after.is_file() {
@@ -49,7 +49,7 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 /// The whole file.
-fn map(file: &File) -> std::result::Result<Bytes, String> {
+pub fn map(file: &File) -> std::result::Result<Bytes, String> {
     let size = file.metadata().map_err(|why| reason(&why))?.len();
     if size == 0 {
         return Ok(Bytes::new());
@@ -60,52 +60,6 @@ fn map(file: &File) -> std::result::Result<Bytes, String> {
     // files, and docs/cli.md says so.
     let map = unsafe { memmap2::MmapOptions::new().len(size).map(file) };
     map.map(Bytes::from_owner::<Mmap>).map_err(|why| reason(&why))
-}
-
-/// `length` bytes from `offset`, to the end where there is no length.
-fn slice(file: &Bytes, offset: u64, length: Option<u64>) -> std::result::Result<Bytes, String> {
-    let size = file.len() as u64;
-    let rest = size.checked_sub(offset).ok_or_else(|| format!("offset {offset} lies behind its end, at {size} bytes"))?;
-    let length = length.unwrap_or(rest);
-    if length > rest {
-        return Err(format!("{length} bytes from {offset} reach behind its end, at {size} bytes"));
-    }
-    Ok(file.slice(offset as usize..(offset + length) as usize))
-}
-
-/// Files in and below one folder, which is the model's. Each is mapped once, however many tensors lie in it.
-pub struct Beside {
-    folder: PathBuf,
-    files: RefCell<BTreeMap<String, Bytes>>,
-}
-
-impl Beside {
-    pub fn model(path: &Path) -> Beside {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        Beside { folder: folder.unwrap_or(Path::new(".")).to_path_buf(), files: RefCell::default() }
-    }
-
-    fn file(&self, location: &str) -> std::result::Result<Bytes, String> {
-        if let Some(file) = self.files.borrow().get(location) {
-            return Ok(file.clone());
-        }
-        let folder = fs::canonicalize(&self.folder).map_err(|why| reason(&why))?;
-        // all links resolved, so that none can lead out of the folder
-        let path = fs::canonicalize(folder.join(location)).map_err(|why| reason(&why))?;
-        if !path.starts_with(&folder) {
-            return Err("it lies outside of the model's folder".into());
-        }
-        let file = map(&open(&path)?)?;
-        self.files.borrow_mut().insert(location.into(), file.clone());
-        Ok(file)
-    }
-}
-
-impl Source for Beside {
-    fn external(&self, location: &str, offset: u64, length: Option<u64>) -> std::result::Result<Bytes, SourceError> {
-        let bytes = self.file(location).and_then(|file| slice(&file, offset, length));
-        bytes.map_err(SourceError)
-    }
 }
 
 /// Files that are written under temporary names and get their own names all together, in [`Outputs::commit`]. Dropped
@@ -240,28 +194,6 @@ mod tests {
             .collect();
         all.sort();
         all
-    }
-
-    #[test]
-    fn data_beside_a_model_stays_beside_it() {
-        let scratch = Scratch::new().expect("a folder");
-        let folder = scratch.path.join("model");
-        fs::create_dir_all(folder.join("sub")).expect("a folder");
-        fs::write(folder.join("w.bin"), b"0123456789").expect("a file");
-        fs::write(scratch.path.join("out.bin"), b"secret").expect("a file");
-        std::os::unix::fs::symlink("../out.bin", folder.join("leak.bin")).expect("a link");
-        std::os::unix::fs::symlink("w.bin", folder.join("fine.bin")).expect("a link");
-        let source = Beside::model(&folder.join("m.onnx"));
-        let get = |location: &str, offset, length| source.external(location, offset, length).map_err(|e| e.0);
-        assert_eq!(get("w.bin", 2, Some(3)).expect("in range").as_ref(), b"234");
-        assert_eq!(get("fine.bin", 8, None).expect("in range").as_ref(), b"89");
-        assert_eq!(get("w.bin", 10, None).expect("nothing").as_ref(), b"");
-        assert!(get("w.bin", 11, None).expect_err("behind").contains("behind its end"));
-        assert!(get("w.bin", u64::MAX - 3, Some(12)).expect_err("behind").contains("behind its end"));
-        assert!(get("w.bin", 4, Some(1 << 60)).expect_err("behind").contains("behind its end"));
-        assert!(get("leak.bin", 0, None).expect_err("outside").contains("outside"));
-        assert!(get("sub", 0, None).expect_err("a folder").contains("a folder"));
-        assert!(get("none", 0, None).expect_err("missing").contains("no such file"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! files, looks at clocks and asks the machine what it is.
 
 pub mod asm;
+pub mod beside;
 pub mod budget;
 pub mod calibration;
 pub mod cli;
