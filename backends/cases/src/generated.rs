@@ -20,7 +20,7 @@ pub fn functions(facts: &Facts) -> Vec<Case> {
 
 /// Products and convolutions of all tiles: thin and wide, short and long, with weights that are fetched ahead.
 pub fn products(facts: &Facts) -> Vec<Case> {
-    cases([dots(), byte_products()].concat(), facts)
+    cases([dots(), byte_products(), block_products()].concat(), facts)
 }
 
 /// The graphs that come first in the filetests of kernels.
@@ -151,6 +151,25 @@ fn byte_products() -> Vec<(String, String)> {
                 constants(out)
             ),
         ));
+    }
+    all
+}
+
+/// Floats by weights of 2, 4 and 8 bits in blocks: few rows and many, with zero points and without, a last block that is not whole.
+fn block_products() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (m, k, n, block) in [(1, 96, 130, 32), (1, 50, 33, 16), (3, 40, 40, 32), (29, 70, 72, 64)] {
+        for storage in ["u4", "i4", "u8", "i2"] {
+            let blocks = usize::div_ceil(k, block);
+            all.push((
+                format!("dot {storage} in blocks {m}x{n}x{k}"),
+                format!(
+                    "graph {{\n  %x: f32[{m},{k}] = input \"x\"\n  %q: {storage}[{n},{k}] = const random 1\n  %s: f32[{n},{blocks}] = const random 2\n  \
+                     %z: {storage}[{n},{blocks}] = const splat 1\n  %w = dequantize %q, %s, %z {{axis=1, block={block}}}\n  \
+                     %y = dot %x, %w {{trans_a=false, trans_b=true}}\n  return %y \"y\"\n}}\n"
+                ),
+            ));
+        }
     }
     all
 }

@@ -3,6 +3,7 @@
 
 use crate::arena;
 use crate::cost::{self, Candidate, Tuned};
+use crate::dot::Blocked;
 use crate::extent::{Extent, Table};
 use crate::place::Place;
 use crate::tasks::{Cut, Tasks};
@@ -105,6 +106,8 @@ pub struct Builder<'a> {
     pub symbols: Arc<Table>,
     symbols_buffer: Option<BufferId>,
     reshapes: Vec<(Tensor, Tensor)>,
+    /// Weights in blocks, by their numbers and scales, and as panels have them.
+    words: Vec<([Tensor; 3], bool, Tensor)>,
     /// What the steps to come ask of symbols.
     pub when: Vec<When>,
     /// Set while a node is lowered by kernels that go exactly as far as symbols say. While it is not, shapes are what they say.
@@ -136,6 +139,7 @@ impl<'a> Builder<'a> {
             symbols: Arc::default(),
             symbols_buffer: None,
             reshapes: Vec::new(),
+            words: Vec::new(),
             when: Vec::new(),
             open: None,
             state_bytes: 0,
@@ -160,8 +164,8 @@ impl<'a> Builder<'a> {
     /// A packed constant as a buffer.
     pub fn constant(&mut self, packed: Packed) -> BufferId {
         let bytes = packed.bytes();
-        // a node that is lowered for several sizes brings its weights several times
-        let known = if self.when.is_empty() { None } else { self.constants.iter().position(|c| c.same(&packed)) };
+        // a table that is gathered from and multiplied by, a layer that comes again, a node that is lowered for several sizes
+        let known = self.constants.iter().position(|c| c.same(&packed));
         let index = known.unwrap_or_else(|| {
             self.constants.push(packed);
             self.constants.len() - 1
@@ -180,6 +184,18 @@ impl<'a> Builder<'a> {
         let made = tensor.reshape(shape);
         self.reshapes.push((tensor.clone(), made.clone()));
         made
+    }
+
+    /// Weights in blocks as panels have them: the same memory whenever they are asked for.
+    pub fn words_of(&mut self, right: &Blocked, swapped: bool, make: impl FnOnce() -> Tensor) -> Tensor {
+        let parts = [right.numbers, right.scale, right.zero];
+        let same = |known: &[Tensor; 3]| known.iter().zip(parts).all(|(a, b)| a.is(b));
+        if let Some((_, _, words)) = self.words.iter().find(|(known, way, _)| *way == swapped && same(known)) {
+            return words.clone();
+        }
+        let words = make();
+        self.words.push((parts.map(Tensor::clone), swapped, words.clone()));
+        words
     }
 
     /// Where the symbols' values lie.

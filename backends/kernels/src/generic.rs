@@ -45,7 +45,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
     }
     match job.op {
         Op::Map { body } => map(job, body, builder),
-        Op::Dot { .. } => products::dot(job, builder),
+        Op::Dot { .. } => job.on_floats(|job| products::dot(job, builder)),
         Op::Conv { .. } => products::conv(job, builder),
         Op::Window { .. } => products::window(job, builder),
         Op::Reduce { .. } => folds::reduce(job, builder),

@@ -83,9 +83,20 @@ pub struct Job<'g> {
     pub shape: Vec<usize>,
     pub dtype: Dtype,
     pub place: Place,
+    /// What the second factor of a dot is, beside the floats that it stands for.
+    pub blocked: Option<dot::Blocked<'g>>,
 }
 
 impl Job<'_> {
+    /// The same where nobody knows that weights come in blocks.
+    pub fn on_floats<R>(&self, then: impl FnOnce(&Job) -> R) -> R {
+        let Some(blocked) = &self.blocked else { return then(self) };
+        let floats = blocked.floats();
+        let mut operands = self.operands.clone();
+        operands[1].at = Where::Constant(&floats);
+        then(&Job { op: self.op, operands, shape: self.shape.clone(), dtype: self.dtype, place: self.place.clone(), blocked: None })
+    }
+
     /// The pointer to a place's first element.
     pub fn pointer(place: &Place, dtype: Dtype) -> Pointer {
         Pointer { buffer: place.buffer, offset: place.byte_offset(dtype) }
@@ -205,9 +216,18 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
     if let Some(dims) = open::dims(graph, id) {
         return open::node(graph, id, dims, places, builder);
     }
-    let operands: Vec<Source> = graph.operands(id).iter().map(|&o| source(graph, o, places)).collect();
     let shape = shape_of(graph, id);
     let dtype = graph.ty(id).dtype;
+    if let Some(blocked) = dot::blocked(graph, id) {
+        // its users know it
+        if graph.is_output(id) {
+            let (place, floats) = (places.target(id, builder), builder.dense_constant(&blocked.floats()));
+            copy::copy(builder, dtype, &shape, &floats, &place);
+        }
+        return Ok(());
+    }
+    let (decoded, blocked) = decoded(graph, id);
+    let operands: Vec<Source> = operands(graph, id, places, &decoded);
     let first = &operands[0];
     // views: another place for the same memory, if nobody chose a place for the result already
     let view = match (op, &first.at) {
@@ -235,7 +255,25 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
     if shape.contains(&0) {
         return Ok(());
     }
-    job(&Job { op, operands, shape, dtype, place }, builder)
+    job(&Job { op, operands, shape, dtype, place, blocked }, builder)
+}
+
+/// For each operand the floats of a `dequantize` of constants; but those that are the second factor of a dot stay what they are.
+fn decoded(graph: &Graph, id: NodeId) -> (Vec<Option<Tensor>>, Option<dot::Blocked<'_>>) {
+    let mut operands: Vec<_> = graph.operands(id).iter().map(|&o| dot::blocked(graph, o)).collect();
+    let right = if matches!(graph.op(id), Op::Dot { .. }) { operands[1].take() } else { None };
+    (operands.iter().map(|o| o.as_ref().map(dot::Blocked::floats)).collect(), right)
+}
+
+fn operands<'g>(graph: &'g Graph, id: NodeId, places: &Places, decoded: &'g [Option<Tensor>]) -> Vec<Source<'g>> {
+    let each = graph.operands(id).into_iter().zip(decoded);
+    let source = |(o, floats): (NodeId, &'g Option<Tensor>)| match (floats, dot::blocked(graph, o)) {
+        (Some(floats), _) => Source { shape: shape_of(graph, o), dtype: graph.ty(o).dtype, at: Where::Constant(floats) },
+        // who takes the job, takes the blocks
+        (None, Some(right)) => Source { shape: shape_of(graph, o), dtype: graph.ty(o).dtype, at: Where::Constant(right.numbers) },
+        (None, None) => source(graph, o, places),
+    };
+    each.map(source).collect()
 }
 
 /// Emits the calls of one operator that is no view, input or constant.

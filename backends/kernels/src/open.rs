@@ -128,7 +128,8 @@ enum Way {
 /// Lowers one node with open dimensions.
 pub fn node(graph: &Graph, id: NodeId, open: Open, places: &mut Places, builder: &mut Builder) -> Result<(), Fault> {
     let op = graph.op(id);
-    let operands: Vec<Source> = graph.operands(id).iter().map(|&o| source(graph, o, places)).collect();
+    let (decoded, blocked) = crate::decoded(graph, id);
+    let operands: Vec<Source> = crate::operands(graph, id, places, &decoded);
     let (shape, dtype) = (shape_of(graph, id), graph.ty(id).dtype);
     let first = &operands[0];
     let fixed = |dims: &[Dim]| dims.iter().map(Dim::fixed).collect::<Option<Vec<i64>>>();
@@ -153,7 +154,7 @@ pub fn node(graph: &Graph, id: NodeId, open: Open, places: &mut Places, builder:
         return Ok(());
     }
     let place = places.target(id, builder);
-    let job = Job { op, operands, shape, dtype, place };
+    let job = Job { op, operands, shape, dtype, place, blocked };
     match way(&job, &open) {
         Way::Exactly => exactly(&job, open, builder),
         Way::Attention => attention(&job, &open, builder),
@@ -231,6 +232,7 @@ impl At {
             shape: self.shape(&open.result, &job.shape),
             dtype: job.dtype,
             place: job.place.clone(),
+            blocked: job.blocked.clone(),
         }
     }
 }
@@ -422,7 +424,7 @@ fn attention(job: &Job, open: &Open, builder: &mut Builder) -> Result<(), Fault>
     open.operands.push(vec![row, keys.dim()]);
     let mut operands = job.operands.clone();
     operands.push(Source { shape: vec![rows, keys.bound()], dtype: Dtype::F32, at: Where::Place(mask) });
-    let job = Job { op: &op, operands, shape: job.shape.clone(), dtype: job.dtype, place: job.place.clone() };
+    let job = Job { op: &op, operands, shape: job.shape.clone(), dtype: job.dtype, place: job.place.clone(), blocked: None };
     each_size(&open, builder, &mut |builder, at| {
         let here = at.job(&job, &open);
         // shares of 0 make nothing of what is finite

@@ -82,7 +82,7 @@ fn two(job: &Job, body: &Body, builder: &mut Builder) -> bool {
         let used = params(body);
         let op = Op::Map { body: renumbered(body, &used) };
         let operands = used.iter().map(|&i| all[i as usize].clone()).collect();
-        lower(&Job { op: &op, operands, shape: job.shape.clone(), dtype, place: place.clone() }, builder)
+        lower(&Job { op: &op, operands, shape: job.shape.clone(), dtype, place: place.clone(), blocked: None }, builder)
     };
     map(&head, terms[term], &between) && map(&rest, job.dtype, &job.place)
 }

@@ -1,9 +1,9 @@
 //! Quantized operators of ONNX Runtime's domain: bytes in, bytes out, with onnxruntime's order of roundings; and
-//! weights of a few bits, which are unpacked by maps over constants.
+//! weights of a few bits, which stay behind a `dequantize` where they are constant.
 
 use ir::graph::op::ReduceKind;
 use ir::scalar::ScalarOp;
-use ir::{Dim, Dtype, Fault, Tensor};
+use ir::{Dim, Dtype, Fault, Op, Tensor};
 
 use crate::build::{Value, number};
 use crate::cx::{Cx, Made, axis, must_be, one, zero};
@@ -362,9 +362,72 @@ pub fn matmul_bits(cx: &mut Cx) -> Made {
         &format!("there are {blocks} scales for each of {n} rows"),
         &scales,
     )?;
-    let packed = cx.reshape(&b, ir::dim::dims(&[n, blocks, bytes]))?;
+    let weights = match packed_weights(cx, &b, &scales, zeros.as_ref(), bits, [n, k, block])? {
+        Some(weights) => weights,
+        None => unpacked_weights(cx, &b, &scales, zeros, bits, [n, k, block])?,
+    };
+    let weights = cx.cast(&weights, a.dtype())?;
+    let weights = cx.transpose(&weights, &[1, 0])?;
+    let made = linear::product(cx, &a, &weights)?;
+    Ok(vec![match bias {
+        Some(bias) => cx.apply(ScalarOp::Add, &[&made, &bias])?,
+        None => made,
+    }])
+}
+
+/// Constant weights `[n, k]` behind a `dequantize`, where zero points are constant integers.
+fn packed_weights(
+    cx: &mut Cx,
+    b: &Value,
+    scales: &Value,
+    zeros: Option<&Value>,
+    bits: usize,
+    [n, k, block]: [usize; 3],
+) -> Result<Option<Value>, Fault> {
+    let dtype = match bits {
+        2 => Dtype::U2,
+        4 => Dtype::U4,
+        _ => Dtype::U8,
+    };
+    let blocks = k.div_ceil(block);
+    let Some(numbers) = cx.as_const(b).map(|t| apart(&t.bytes(), bits)) else { return Ok(None) };
+    let zeros = match zeros {
+        None => Tensor::splat(dtype, &[n, blocks], &[1 << (bits - 1)]),
+        Some(zeros) => {
+            let line = (blocks * bits).div_ceil(8);
+            let known = cx.as_const(zeros).filter(|t| t.dtype() == Dtype::U8 && t.elements() == n * line);
+            let Some(zeros) = known.map(|t| apart(&t.bytes(), bits)) else { return Ok(None) };
+            let wide = line * 8 / bits;
+            Tensor::dense(dtype, &[n, wide], zeros).slice(&[0, 0], &[1, 1], &[n, blocks])
+        }
+    };
+    let wide = numbers.len() / n;
+    let numbers = cx.constant(Tensor::dense(dtype, &[n, wide], numbers).slice(&[0, 0], &[1, 1], &[n, k]));
+    let zeros = cx.constant(zeros);
+    let scale = cx.reshape(scales, ir::dim::dims(&[n, blocks]))?;
+    let scale = cx.cast(&scale, Dtype::F32)?;
+    cx.add(Op::Dequantize { axis: 1, block }, &[&numbers, &scale, &zeros]).map(Some)
+}
+
+/// Numbers of `bits` bits, lowest first in each byte.
+fn apart(bytes: &[u8], bits: usize) -> Vec<u8> {
+    let mask = ((1u16 << bits) - 1) as u8;
+    bytes.iter().flat_map(|&byte| (0..8 / bits).map(move |i| byte >> (i * bits) & mask)).collect()
+}
+
+/// The weights `[n, k]` as floats, for whatever is not constant.
+fn unpacked_weights(
+    cx: &mut Cx,
+    b: &Value,
+    scales: &Value,
+    zeros: Option<Value>,
+    bits: usize,
+    [n, k, block]: [usize; 3],
+) -> Result<Value, Fault> {
+    let (blocks, bytes) = (k.div_ceil(block), (block * bits).div_ceil(8));
+    let packed = cx.reshape(b, ir::dim::dims(&[n, blocks, bytes]))?;
     let numbers = unpacked(cx, &packed, bits)?;
-    let scale = cx.reshape(&scales, ir::dim::dims(&[n, blocks, 1]))?;
+    let scale = cx.reshape(scales, ir::dim::dims(&[n, blocks, 1]))?;
     let scale = cx.cast(&scale, Dtype::F32)?;
     let zero_point = match zeros {
         Some(zeros) if zeros.dtype() == Dtype::U8 => {
@@ -385,14 +448,7 @@ pub fn matmul_bits(cx: &mut Cx) -> Made {
     let text = "{ t0 = cast.f32(a); t1 = sub(t0, c); mul(t1, b) }";
     let weights = cx.pointwise(text, Dtype::F32, &[&numbers, &scale, &zero_point])?;
     let weights = cx.reshape(&weights, ir::dim::dims(&[n, blocks * block]))?;
-    let weights = cx.part(&weights, 1, zero(), Dim::from(k))?;
-    let weights = cx.cast(&weights, a.dtype())?;
-    let weights = cx.transpose(&weights, &[1, 0])?;
-    let made = linear::product(cx, &a, &weights)?;
-    Ok(vec![match bias {
-        Some(bias) => cx.apply(ScalarOp::Add, &[&made, &bias])?,
-        None => made,
-    }])
+    cx.part(&weights, 1, zero(), Dim::from(k))
 }
 
 /// Rows of a table of a few bits, picked first and turned into floats then.

@@ -1,12 +1,14 @@
 //! `quantize` and `dequantize` become the maps that they are, for whoever comes after: the last word on what was not
 //! folded. Scales and zero points are lined up with the operand; blocks become an axis of their own.
+//!
+//! Constant weights of matrix products stay behind their `dequantize`, since kernels read them packed.
 
 use crate::layout::one;
 use crate::run::Fuel;
 use ir::graph::Names;
-use ir::{Dim, Graph, NodeId, Op, quant};
+use ir::{Dim, Dtype, Graph, NodeId, Op, quant};
 
-/// Expands every one of them; fuel does not hold it up, since nothing behind this pass knows these operators.
+/// Expands every one of them but for weights; fuel does not hold it up, since no other pass knows these operators.
 pub fn expand(graph: &mut Graph, _: &mut Fuel) -> usize {
     let mut count = 0;
     for id in graph.order() {
@@ -14,12 +16,49 @@ pub fn expand(graph: &mut Graph, _: &mut Fuel) -> usize {
             Op::Quantize { axis, block } | Op::Dequantize { axis, block } => (axis, block),
             _ => continue,
         };
+        if stays(graph, id) {
+            continue;
+        }
         let new = one_of(graph, id, axis, block).expect("a verified operator is a map over lined up operands");
         graph.replace(id, new);
         graph.remove_unused(id);
         count += 1;
     }
     count
+}
+
+/// Whether `id` is a constant matrix of at most 8 bits and the second factor of products of f32, and nothing else.
+fn stays(graph: &Graph, id: NodeId) -> bool {
+    let Op::Dequantize { axis, block } = *graph.op(id) else { return false };
+    let operands = graph.operands(id);
+    let [x, scale] = [operands[0], operands[1]].map(|o| graph.ty(o));
+    let plain = x.rank() == 2 && x.dtype.bits() <= 8 && scale.dtype == Dtype::F32;
+    let known = operands.iter().all(|&o| graph.as_const(o).is_some());
+    plain && known && !graph.is_output(id) && graph.use_count(id) > 0 && multiplied(graph, id, &|along| lies(graph, id, along, axis, block))
+}
+
+/// Whether every user of the matrix `id` is a dot that has it on the right, with its K along an axis that `fits`.
+fn multiplied(graph: &Graph, id: NodeId, fits: &dyn Fn(usize) -> bool) -> bool {
+    graph.uses(id).iter().all(|&(user, slot)| match graph.op(user) {
+        Op::Dot { trans_b, .. } => slot == 1 && graph.ty(graph.operands(user)[0]).dtype == Dtype::F32 && fits(usize::from(*trans_b)),
+        Op::Transpose { perm } => perm[..] == [1, 0] && !graph.is_output(user) && multiplied(graph, user, &|along| fits(1 - along)),
+        _ => false,
+    })
+}
+
+/// Whether blocks lie along K, which is axis `along`, and are whole words of 32 bits.
+fn lies(graph: &Graph, id: NodeId, along: usize, axis: usize, block: usize) -> bool {
+    let operands = graph.operands(id);
+    let ty = graph.ty(operands[0]);
+    let single = graph.ty(operands[1]).rank() == 0;
+    match block {
+        _ if single => true,
+        0 => axis != along,
+        _ => {
+            axis == along
+                && (block.is_multiple_of(32 / ty.dtype.bits() as usize) || ty.shape[axis].fixed().is_some_and(|k| k <= block as i64))
+        }
+    }
 }
 
 fn one_of(graph: &mut Graph, id: NodeId, axis: usize, block: usize) -> Option<NodeId> {

@@ -70,7 +70,7 @@ fn buffer(builder: &mut Builder, shape: &[usize]) -> Place {
 }
 
 fn part<'g>(op: &'g Op, operands: Vec<Source<'g>>, shape: &[usize], place: Place) -> Job<'g> {
-    Job { op, operands, shape: shape.to_vec(), dtype: Dtype::F32, place }
+    Job { op, operands, shape: shape.to_vec(), dtype: Dtype::F32, place, blocked: None }
 }
 
 /// What an operator makes of f32, in a buffer of its own.

@@ -83,7 +83,7 @@ pub fn lower(job: &Job, weights: &Tensor, builder: &mut Builder) -> bool {
             epilogue: epilogue.clone(),
         };
         let operands = [image.clone(), weights].into_iter().chain(extras).collect();
-        let piece = Job { op: &op, operands, shape, dtype: job.dtype, place: job.place.slice(&start, &step) };
+        let piece = Job { op: &op, operands, shape, dtype: job.dtype, place: job.place.slice(&start, &step), blocked: None };
         if !super::lower(&piece, builder) && generic::lower(&piece, builder).is_err() {
             return false;
         }

@@ -3,6 +3,7 @@
 use super::choose::{Shape, choose, split};
 use super::epilogue::Behind;
 use super::panels::{Panel, pack, panels};
+use super::unpack::Unpack;
 use super::way::{Way, Weights};
 use super::{Extra, Factors, Level, Product, Right, start_from_bias, words};
 use crate::Job;
@@ -12,6 +13,7 @@ use ir::Tensor;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::P;
 use ir::kernel::{Access, Arg};
+use ir::program::{Packed, Part};
 use ir::scalar::Body;
 
 /// What is known while a product's kernel is written. Pointers: A, B, C, then extras in memory, then scratch for raw sums.
@@ -38,6 +40,8 @@ pub(super) struct Emit<'a> {
     /// The bias that accumulators start from: index of the extra.
     pub start: Option<usize>,
     pub body: Body,
+    /// Weights of few bits in blocks, which panels hold instead of f32.
+    pub blocks: Option<Unpack>,
 }
 
 pub(super) const A: P = P(0);
@@ -54,10 +58,16 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     simplify(&mut product);
     let Some(way) = way(&product, builder.facts) else { return false };
     words::complete(&mut product, way);
-    let mut emit = plan(&product, way, builder.facts, builder.packing, builder.rows);
+    let emit = plan(&product, way, builder.facts, builder.packing, builder.rows);
+    write(emit, builder)
+}
+
+/// Packs B, writes the kernel and the call of what is planned.
+pub(super) fn write(mut emit: Emit, builder: &mut Builder) -> bool {
+    let product = emit.product;
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
-        return columns_to_memory(product, builder);
+        return columns_to_memory(product.clone(), builder);
     }
     if !emit.reaches() {
         return false;
@@ -66,7 +76,7 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     emit.behind = behind;
     let (b, matrix_bytes) = match &product.right {
         Right::Packed { matrices, .. } => {
-            let buffer = pack(builder, matrices, &product, &emit.columns, &emit.panels);
+            let buffer = pack(builder, matrices, product, &emit.columns, &emit.panels);
             let bytes = builder.buffers[buffer.0].bytes;
             (Pointer { buffer, offset: 0 }, bytes as i64 / matrices.len() as i64)
         }
@@ -87,6 +97,14 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     if emit.behind != Behind::Registers {
         let buffer = builder.buffer("sums", Home::Scratch, emit.scratch_bytes() as u64);
         pointers.push(Pointer { buffer, offset: 0 });
+    }
+    emit.blocks = emit.blocks.map(|b| b.placed(pointers.len() as u8));
+    if let (Some(unpack), Some(bytes)) = (emit.blocks, emit.left_bytes()) {
+        // behind what a call has there already
+        let offset = (emit.scratch_bytes() as u64).next_multiple_of(64) as i64;
+        let buffer = builder.buffer("divided", Home::Scratch, (offset + bytes) as u64);
+        let factors = builder.constant(Packed { align: 64, parts: vec![Part::Bytes(unpack.blocks.factors().into())] });
+        pointers.extend([Pointer { buffer, offset }, Pointer { buffer: factors, offset: 0 }]);
     }
     let outside = emit.panels_outside();
     let pieces = emit.pieces(&batch, emit.cut(&batch, outside, builder.tasks), outside, &pointers);
@@ -205,6 +223,7 @@ pub(super) fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing:
         ahead: None,
         start,
         body,
+        blocks: None,
     }
 }
 
@@ -244,7 +263,7 @@ impl Emit<'_> {
     pub(super) fn look_ahead(&mut self) {
         let memory = self.extra_pointer.iter().flatten().count();
         let turns = self.turns();
-        if self.pitch.is_none() && turns > 1 && memory < 2 {
+        if self.pitch.is_none() && self.blocks.is_none() && turns > 1 && memory < 2 {
             let lines = self.turn_with(true) * self.shape.vectors * self.facts.vector_bytes as usize / 64;
             let pointer = P(self.scratch.0 + u8::from(self.behind != Behind::Registers));
             self.ahead = (lines > 0).then(|| (pointer, lines.div_ceil(turns)));
@@ -282,6 +301,10 @@ impl Emit<'_> {
         }
         if self.behind != Behind::Registers {
             args.push(arg("sums", Access::ReadWrite, 0, self.scratch_bytes()));
+        }
+        if let (Some(unpack), Some(bytes)) = (self.blocks, self.left_bytes()) {
+            args.push(arg("divided", Access::ReadWrite, 0, bytes));
+            args.push(arg("factors", Access::Read, 0, unpack.blocks.factors().len() as i64));
         }
         args
     }

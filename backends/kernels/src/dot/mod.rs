@@ -8,6 +8,7 @@
 //!
 //! What a product is, stands here; [`choose`] picks its tile, [`emit`] writes kernel and call.
 
+mod blocked;
 mod choose;
 mod emit;
 mod epilogue;
@@ -19,6 +20,7 @@ mod matrices;
 mod panels;
 mod parts;
 mod sums;
+mod unpack;
 mod way;
 mod words;
 
@@ -27,6 +29,7 @@ use crate::build::Home;
 use crate::copy;
 use crate::place::{Place, dense_strides};
 use crate::{Job, Source, Where};
+pub use blocked::{Blocked, blocked};
 pub use emit::emit;
 pub use epilogue::is_long;
 pub use extras::{Extra, extra_steps, extras, extras_of, start_from_bias};
@@ -99,6 +102,9 @@ pub fn covers(job: &Job) -> bool {
 
 /// Emits the dot of `job`, if it is one for vectors: f32, or narrow integers by constants, with contiguous columns of B and C.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
+    if let Some(right) = &job.blocked {
+        return blocked::lower(job, right, builder) || job.on_floats(|job| lower(job, builder));
+    }
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { return false };
     let rank = job.shape.len();
     let (m, n) = (job.shape[rank - 2], job.shape[rank - 1]);

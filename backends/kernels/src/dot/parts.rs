@@ -122,6 +122,7 @@ impl Emit<'_> {
             emit.look_ahead();
         }
         let mut w = Writer::new();
+        emit.divide_left(&mut w);
         emit.batches(&batch, 0, &mut w, &|w: &mut Writer| emit.grid(outside, w));
         let name = format!("{}_{}x{}", product.name, emit.shape.rows(), emit.shape.vectors * emit.lanes);
         kernel(name, emit.args(&batch), w)

@@ -34,6 +34,7 @@ impl Emit<'_> {
         let tile = Tile { emit: self, x_rows, rows: y_rows * x_rows, vectors, last_lanes, panel_width: panel.width, way: panel.way };
         let mut pool = Pool::new(self.facts);
         let sums = match panel.way {
+            Way::Float if let Some(unpack) = self.blocks => tile.sums_of_blocks(unpack, &mut pool, w),
             Way::Long { twice, .. } => tile.sums_of_long_products(twice, &mut pool, w),
             Way::Widened { a, b } => tile.sums_of_widened([a, b], &mut pool, w),
             Way::Matrices(kind) => tile.sums_of_matrices(kind, &mut pool, w),
@@ -85,7 +86,7 @@ impl Tile<'_> {
     }
 
     /// Bytes of a row of a packed panel.
-    fn width(&self) -> i64 {
+    pub fn width(&self) -> i64 {
         (self.panel_width * 4) as i64
     }
 
@@ -95,7 +96,7 @@ impl Tile<'_> {
     }
 
     /// Registers for the sums, set to zero or to the bias.
-    fn start(&self, pool: &mut Pool, w: &mut Writer) -> Vec<Vec<V>> {
+    pub fn start(&self, pool: &mut Pool, w: &mut Writer) -> Vec<Vec<V>> {
         let mut take = || pool.take().expect("the tile was chosen to fit");
         let sums: Vec<Vec<V>> = (0..self.rows).map(|_| (0..self.vectors).map(|_| take()).collect()).collect();
         for (r, row) in sums.iter().enumerate() {

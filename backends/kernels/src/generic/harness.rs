@@ -129,7 +129,7 @@ fn program(
     let bytes = (whole.iter().product::<usize>() * ty.dtype.bytes()) as u64;
     let out = builder.buffer("y", Home::Output(0), bytes);
     copy::fill(&mut builder, &[bytes as usize], &Place::dense(out, &[bytes as usize]), ir::scalar::Literal::int(Dtype::U8, GAP as i64));
-    let job = Job { op: graph.op(id), operands, shape, dtype: ty.dtype, place: place(out, &whole, &first) };
+    let job = Job { op: graph.op(id), operands, shape, dtype: ty.dtype, place: place(out, &whole, &first), blocked: None };
     lower(&job, &mut builder)?;
     let port = Port { name: "y".into(), ty: Type::of(ty.dtype, &whole), bytes };
     Ok((builder.finish(ports, vec![port]), whole, first))
