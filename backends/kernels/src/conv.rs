@@ -10,6 +10,7 @@ use crate::build::Builder;
 use crate::dot::{self, Extra, Factors, Level, Product, Right, Segment};
 use crate::place::{Place, has_margin, padded};
 use crate::{Job, copy, depthwise};
+use ir::Dtype;
 use ir::graph::op::Op;
 use ir::scalar::Literal;
 use ir::tensor::Tensor;
@@ -35,7 +36,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         return fill.bits == 0 && phases::lower(job, weights, builder);
     }
     let window = Window { stride, dilation, low, high, kernel: &w.shape[..spatial] };
-    let place = image(x.place(builder), job, &window, *fill, builder);
+    let over = overhang(job.op, x.dtype, &w.shape);
+    let place = image(x.place(builder), job, &window, over, *fill, builder);
     if place.strides[spatial + 1] != 1 && x.shape[spatial + 1] > 1 {
         return false;
     }
@@ -91,7 +93,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     }
     let elements = run.count;
     if narrow {
-        if elements < factors.in_step() {
+        if elements + over * w.shape[spatial] * group < factors.in_step() {
             return false;
         }
         run = Segment { count: elements.div_ceil(factors.in_step()), a: 4 };
@@ -134,20 +136,42 @@ pub struct Window<'a> {
     pub kernel: &'a [usize],
 }
 
-/// The place whose first element is the first tap of the first window, with `fill` wherever windows leave the image.
-fn image(place: Place, job: &Job, window: &Window, fill: Literal, builder: &mut Builder) -> Place {
+/// Columns behind those that windows see which a step of K reads too, because a line of a window is shorter than a step. They
+/// meet weights that are 0. `weights` is the shape of the weights, `image` the type of what they meet.
+pub fn overhang(op: &Op, image: Dtype, weights: &[usize]) -> usize {
+    let Op::Conv { dilation, inflate, group, .. } = op else { return 0 };
+    let spatial = dilation.len();
+    let (channels, columns) = (weights[spatial], weights[spatial - 1]);
+    let depthwise = *group > 1 && channels == 1;
+    let step = match image {
+        Dtype::U8 | Dtype::I8 => 4,
+        Dtype::I16 => 2,
+        _ => return 0,
+    };
+    if depthwise || inflate.iter().any(|&i| i != 1) {
+        return 0;
+    }
+    let follow = dilation[spatial - 1] == 1 && *group == 1;
+    let line = channels * if follow { columns } else { 1 };
+    usize::saturating_sub(step, line).div_ceil(channels * group)
+}
+
+/// The place whose first element is the first tap of the first window, with `fill` wherever windows leave the image, and `over`
+/// columns more.
+fn image(place: Place, job: &Job, window: &Window, over: usize, fill: Literal, builder: &mut Builder) -> Place {
     let shape = &job.operands[0].shape;
     let margin: Vec<(usize, usize)> = (0..window.kernel.len())
         .map(|i| {
             // what the last window reaches may be less than the padding says
             let reach =
                 (job.shape[i + 1] as i64 - 1) * window.stride[i] as i64 + (window.kernel[i] as i64 - 1) * window.dilation[i] as i64 + 1;
-            let behind = (reach - window.low[i] - shape[i + 1] as i64).max(0);
+            let over = if i + 1 == window.kernel.len() { over as i64 } else { 0 };
+            let behind = (reach + over - window.low[i] - shape[i + 1] as i64).max(0);
             (window.low[i].max(0) as usize, behind as usize)
         })
         .collect();
     let last = shape.len() - 1;
-    let contiguous = place.strides[last] == 1 || shape[last] == 1;
+    let contiguous = (place.strides[last] == 1 || shape[last] == 1) && (over == 0 || place.strides[last - 1] == shape[last] as i64);
     let place = if has_margin(builder, &place, shape, &margin, fill.bits) && contiguous {
         place
     } else {

@@ -3,6 +3,7 @@
 //! a concatenation, into the value that a map makes of it, or into a buffer with the halo that its readers want.
 
 use crate::build::{Buffer, BufferId, Builder, Halo, Home};
+use crate::conv;
 use crate::kept::{self, Kept};
 use ir::graph::op::Op;
 use ir::{Dim, Dtype, Graph, NodeId};
@@ -256,7 +257,10 @@ impl<'g> Places<'g> {
         let operands = self.graph.operands(id);
         match self.graph.op(id) {
             Op::Conv { low, high, inflate, fill, .. } if inflate.iter().all(|&i| i == 1) && self.has_fixed_rows(operands[0]) => {
-                let pads = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
+                let mut pads: Vec<(usize, usize)> = low.iter().zip(high).map(|(&l, &h)| (l.max(0) as usize, h.max(0) as usize)).collect();
+                if let (Some(last), Some(weights)) = (pads.last_mut(), self.graph.ty(operands[1]).fixed()) {
+                    last.1 += conv::overhang(self.graph.op(id), self.graph.ty(operands[0]).dtype, &weights);
+                }
                 self.want(operands[0], Margin { pads, fill: fill.bits });
             }
             Op::Concat { axis } if self.graph.ty(id).shape[*axis].fixed().is_some() => {

@@ -1,5 +1,6 @@
 //! Constant weights of narrow integers as the statements take them: so many elements of K side by side in 32 bits, for each
-//! column. A run of K that is no multiple ends with a step that begins early; what it has twice is 0 in the second.
+//! column. A run of K that is no multiple ends with a step that begins early; what it has twice is 0 in the second. A run
+//! shorter than a step is one step that ends late, with 0 behind its elements.
 
 use super::way::{Factors, Way, Weights};
 use super::{Extra, Product, Right, start_from_bias};
@@ -9,6 +10,9 @@ use ir::{Dtype, tensor};
 
 /// Bytes that the last step of a run of so many elements begins early.
 pub fn back(factors: Factors, run: usize) -> i64 {
+    if run < factors.in_step() {
+        return 0;
+    }
     ((run.next_multiple_of(factors.in_step()) - run) * factors.a.bytes()) as i64
 }
 
@@ -25,10 +29,10 @@ pub fn words(matrix: &Tensor, factors: Factors, run: usize) -> Tensor {
     let mut out = vec![0; k / run * steps * n * 4];
     for (step, out) in out.chunks_exact_mut(n * 4).enumerate() {
         let (first, last) = (step / steps * run, step % steps + 1 == steps);
-        let begin = if last { run - per } else { step % steps * per };
+        let begin = if last { run.saturating_sub(per) } else { step % steps * per };
         // of the last step, what no other has
         let fresh = if last { (steps - 1) * per - begin } else { 0 };
-        for j in fresh..per {
+        for j in fresh..per.min(run) {
             let row = &bytes[(first + begin + j) * n * width..][..n * width];
             for (out, element) in out.chunks_exact_mut(4).zip(row.chunks_exact(width)) {
                 out[j * width..][..width].copy_from_slice(element);
@@ -105,6 +109,9 @@ mod tests {
         let wanted = [[0, 1, 2, 3], [100, 101, 102, 103], [0, 0, 4, 5], [0, 0, 104, 105], [6, 7, 8, 9], [106, 107, 108, 109]];
         assert_eq!(words.bytes()[..24], *wanted.as_flattened());
         assert_eq!(columns(&words, factors)[0], [0, 1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0, 0, 10, 11]);
+        let short = super::words(&Tensor::dense(Dtype::I8, &[3, 1], vec![7, 8, 9]), factors, 3);
+        assert_eq!((short.shape(), &short.bytes()[..]), (&[1, 1][..], &[7, 8, 9, 0][..]));
+        assert_eq!(back(factors, 3), 0);
         assert_eq!(back(factors, 6), 2);
         assert_eq!(back(factors, 8), 0);
         assert_eq!(back(Factors { a: Dtype::I16, b: Dtype::I16 }, 5), 2);
