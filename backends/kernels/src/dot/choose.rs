@@ -69,7 +69,9 @@ fn step_cycles(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) 
     let products = way.multiplications(rows, vectors) / rate(facts);
     let left_loads = rows as f64 / facts.lanes() as f64;
     let (loads, traffic) = match left(facts, way, step, rows, vectors) {
-        Left::Memory | Left::Columns => ((rows * vectors + vectors) as f64, 0.25 * rows as f64),
+        Left::Memory => ((rows * vectors + vectors) as f64, 0.25 * rows as f64),
+        // the same loads whatever the tile is
+        Left::Columns => ((rows * vectors + vectors) as f64, 0.0),
         Left::Splat => ((rows + vectors) as f64, 0.25 * rows as f64),
         Left::Lanes | Left::Own => (vectors as f64 + left_loads, left_loads),
     };
@@ -81,7 +83,9 @@ fn step_cycles(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usize) 
         Left::Memory | Left::Columns | Left::Own => 0.0,
     };
     let traffic = (vectors as f64 * facts.vector_bytes as f64 / 64.0 + traffic) * 0.2 + flipped * 0.12;
-    products.max(loads / rate(facts)).max(4.0) + traffic
+    // twice as many units as multiply
+    let instructions = way.instructions_by_column(rows, vectors) / rate(facts) / 2.0;
+    products.max(loads / rate(facts)).max(instructions).max(4.0) + traffic
 }
 
 /// Vector registers that the inner loop needs beside the accumulators.

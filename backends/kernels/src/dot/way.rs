@@ -218,6 +218,18 @@ impl Way {
         }
     }
 
+    /// Vector instructions of a step of a tile that are no loads, where A is loaded anew for every vector of B.
+    pub fn instructions_by_column(self, rows: usize, vectors: usize) -> f64 {
+        let (rows, vectors) = (rows as f64, vectors as f64);
+        match self {
+            // flipped, multiplied and added in 16 bits for each step, then widened and added
+            Way::Pairs { together, flip } => rows * vectors * ((2.0 + f64::from(flip)) * together as f64 + 1.0) / together as f64,
+            // flipped, multiplied, widened and added; magnitudes and signs for each vector
+            Way::Distances { flip } => rows * vectors * 4.0 + vectors * (2.0 + f64::from(flip)),
+            Way::Float | Way::Dot4 { .. } | Way::Halves | Way::Long { .. } | Way::Widened { .. } | Way::Matrices(_) => 0.0,
+        }
+    }
+
     /// Whether an element of A may be an operand in memory.
     pub fn takes_memory(self) -> bool {
         match self {
