@@ -79,6 +79,8 @@ fn uses(body: &[Stmt], to: &mut BTreeSet<P>) {
             | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. }
+            | Stmt::LoadQuads { at, .. }
+            | Stmt::StoreQuads { at, .. }
             | Stmt::Prefetch { at } => {
                 to.insert(at.p);
             }
@@ -111,6 +113,8 @@ pub fn renamed(body: &[Stmt], to: &dyn Fn(P) -> P) -> Vec<Stmt> {
             | Stmt::Splat { at, .. }
             | Stmt::Gather { at, .. }
             | Stmt::Scatter { at, .. }
+            | Stmt::LoadQuads { at, .. }
+            | Stmt::StoreQuads { at, .. }
             | Stmt::LoadNarrow { at, .. }
             | Stmt::SplatNarrow { at, .. }
             | Stmt::StoreNarrow { at, .. }

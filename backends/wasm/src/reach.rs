@@ -86,6 +86,7 @@ fn accesses(stmt: &Stmt, each: &mut dyn FnMut(At, i32)) {
             Operand::Memory(at) | Operand::Splat(at) => one(at),
             Operand::V(_) | Operand::Bits(_) | Operand::Lane(..) => {}
         },
+        Stmt::LoadQuads { to: _, at, stride: _ } | Stmt::StoreQuads { from: _, at, stride: _ } => one(at),
         Stmt::Load { .. } | Stmt::Store { .. } | Stmt::Gather { .. } | Stmt::Scatter { .. } => {}
         Stmt::LoadNarrow { .. } | Stmt::StoreNarrow { .. } => {}
         Stmt::Loop { .. } | Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Set { .. } | Stmt::Copy { .. } => {}

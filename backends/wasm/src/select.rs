@@ -181,6 +181,12 @@ impl Select {
             Stmt::Gather { to, at, stride, lanes } => self.gather(to, at, stride, lanes),
             Stmt::Store { from, at, lanes } => self.store(from, at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => (0..lanes).for_each(|lane| self.store_lane(from, at, stride, lane)),
+            // a vector is four lanes
+            Stmt::LoadQuads { to, at, stride: _ } => {
+                self.load(at, 4);
+                self.set(to);
+            }
+            Stmt::StoreQuads { from, at, stride: _ } => self.store(from, at, 4),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),
             Stmt::Dot4 { .. } | Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => {
                 panic!("{stmt:?} is off the menu of WebAssembly")
@@ -619,6 +625,7 @@ fn count_constants(body: &[Stmt], uses: &mut BTreeMap<u32, usize>) {
             Stmt::Point { .. } | Stmt::Advance { .. } | Stmt::Prefetch { .. } | Stmt::Copy { .. } | Stmt::Load { .. } => None,
             Stmt::Splat { .. } | Stmt::Gather { .. } | Stmt::Store { .. } | Stmt::Scatter { .. } => None,
             Stmt::LoadNarrow { .. } | Stmt::SplatNarrow { .. } | Stmt::StoreNarrow { .. } => None,
+            Stmt::LoadQuads { .. } | Stmt::StoreQuads { .. } => None,
             Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } | Stmt::PairAdd { .. } => None,
             Stmt::Unary { .. } | Stmt::Fold { .. } | Stmt::Lookup { .. } => None,
         };
@@ -705,13 +712,11 @@ fn binary(mut ins: InstructionSink, op: Binary) {
         Binary::PackU8 => ins.i8x16_narrow_i16x8_u(),
         Binary::PackI8 => ins.i8x16_narrow_i16x8_s(),
         Binary::IAddPairs => panic!("it takes its sides twice"),
-        Binary::PairSat
-        | Binary::MulLow8
-        | Binary::MulHigh8
-        | Binary::LowHalves
-        | Binary::HighHalves
-        | Binary::LowLanes
-        | Binary::HighLanes => {
+        Binary::LowHalves => ins.i8x16_shuffle(zip(8, 0)),
+        Binary::HighHalves => ins.i8x16_shuffle(zip(8, 8)),
+        Binary::LowLanes => ins.i8x16_shuffle(zip(4, 0)),
+        Binary::HighLanes => ins.i8x16_shuffle(zip(4, 8)),
+        Binary::PairSat | Binary::MulLow8 | Binary::MulHigh8 => {
             panic!("{op:?} is off the menu of WebAssembly")
         }
     };

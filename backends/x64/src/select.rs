@@ -120,7 +120,9 @@ impl Usage {
             Stmt::Splat { to: v, at }
             | Stmt::SplatNarrow { to: v, at, kind: _ }
             | Stmt::Gather { to: v, at, stride: _, lanes: _ }
-            | Stmt::Scatter { from: v, at, stride: _, lanes: _ } => {
+            | Stmt::Scatter { from: v, at, stride: _, lanes: _ }
+            | Stmt::LoadQuads { to: v, at, stride: _ }
+            | Stmt::StoreQuads { from: v, at, stride: _ } => {
                 self.vector(*v);
                 self.pointer(at.p);
             }
@@ -304,6 +306,8 @@ impl Select {
             Stmt::Gather { to, at, stride, lanes } => self.gather(vector(to), mem(at), stride, lanes),
             Stmt::Store { from, at, lanes } => self.store(vector(from), mem(at), lanes),
             Stmt::Scatter { from, at, stride, lanes } => self.scatter(vector(from), mem(at), stride, lanes),
+            Stmt::LoadQuads { to, at, stride } => self.load_quads(vector(to), mem(at), stride),
+            Stmt::StoreQuads { from, at, stride } => self.store_quads(vector(from), mem(at), stride),
             Stmt::MulAdd { acc, a, b, negate } => {
                 let form = if negate { &form::vfnmadd231ps } else { &form::vfmadd231ps };
                 self.three(form, acc, a, b);
@@ -323,8 +327,8 @@ impl Select {
 
     fn three(&mut self, form: &Form, to: V, a: V, b: Source) {
         let b = match b {
-            // there is no broadcast of lanes narrower than its own
-            Source::Bits(bits) if form.tuple.element().is_none() => self.whole(bits),
+            // what is broadcast is one lane, if the form takes such
+            Source::Bits(bits) if form.tuple.element() != Some(4) => self.whole(bits),
             other => self.operand(other),
         };
         self.asm.at(self.length).rvm(form, vector(to), vector(a), b);
@@ -459,13 +463,11 @@ fn binary(op: Binary) -> &'static Form {
         Binary::PackI16 => &form::vpackssdw,
         Binary::PackU8 => &form::vpackuswb,
         Binary::PackI8 => &form::vpacksswb,
-        Binary::MulLow8
-        | Binary::MulHigh8
-        | Binary::IAddPairs
-        | Binary::LowHalves
-        | Binary::HighHalves
-        | Binary::LowLanes
-        | Binary::HighLanes => panic!("{op:?} is off the menu of x86-64"),
+        Binary::LowHalves => &form::vunpcklpd,
+        Binary::HighHalves => &form::vunpckhpd,
+        Binary::LowLanes => &form::vunpcklps,
+        Binary::HighLanes => &form::vunpckhps,
+        Binary::MulLow8 | Binary::MulHigh8 | Binary::IAddPairs => panic!("{op:?} is off the menu of x86-64"),
     }
 }
 
@@ -677,8 +679,22 @@ impl Select {
         }
     }
 
+    fn load_quads(&mut self, to: Vector, from: Mem, stride: i32) {
+        self.asm.at(Length::L128).rm(&form::vmovups, to, from);
+        for quad in 1..self.lanes as u8 / 4 {
+            self.insert(to, beyond(from, i32::from(quad) * stride), quad);
+        }
+    }
+
+    fn store_quads(&mut self, from: Vector, to: Mem, stride: i32) {
+        self.asm.at(Length::L128).mr(&form::vmovups_store, to, from);
+        for quad in 1..self.lanes as u8 / 4 {
+            self.extract(beyond(to, i32::from(quad) * stride), from, quad);
+        }
+    }
+
     /// Quarter `index` (16 bytes) of `from` to the lowest of `to`.
-    fn extract(&mut self, to: Vector, from: Vector, index: u8) {
+    fn extract(&mut self, to: impl Into<Operand>, from: Vector, index: u8) {
         match self.asm.level() {
             Level::V3 => self.asm.at(Length::L256).mri(&form::vextractf128, to, from, index),
             Level::V4 => self.asm.at(self.length).mri(&form::vextractf32x4, to, from, index),
@@ -686,7 +702,7 @@ impl Select {
     }
 
     /// The lowest quarter of `from` to quarter `index` of `to`.
-    fn insert(&mut self, to: Vector, from: Vector, index: u8) {
+    fn insert(&mut self, to: Vector, from: impl Into<Operand>, index: u8) {
         match self.asm.level() {
             Level::V3 => self.asm.at(Length::L256).rvmi(&form::vinsertf128, to, to, from, index),
             Level::V4 => self.asm.at(self.length).rvmi(&form::vinsertf32x4, to, to, from, index),

@@ -61,8 +61,7 @@ pub struct Menu {
     pub dot4_u8s8: bool,
     /// Four products of bytes into a lane, i8 by i8.
     pub dot4_s8s8: bool,
-    /// Products of matrices of 2x8 bytes, u8 or i8 by i8; and `LowHalves`, `HighHalves`, `LowLanes` and
-    /// `HighLanes`, which bring rows and columns together for them.
+    /// Products of matrices of 2x8 bytes, u8 or i8 by i8.
     pub matrix8: bool,
     /// `PairSat`: two products of bytes, u8 by i8, into 16 bits.
     pub pair_sat: bool,

@@ -163,6 +163,18 @@ pub enum Stmt {
         stride: i32,
         lanes: u8,
     },
+    /// A whole vector, four lanes at a time: those from lane `4 i` on come from `at + i * stride` bytes.
+    LoadQuads {
+        to: V,
+        at: At,
+        stride: i32,
+    },
+    /// A whole vector, four lanes at a time: those from lane `4 i` on go to `at + i * stride` bytes, in this order.
+    StoreQuads {
+        from: V,
+        at: At,
+        stride: i32,
+    },
     /// Asks for the cache line of `at` in L2. It changes nothing, and may point anywhere.
     Prefetch {
         at: At,
@@ -314,13 +326,13 @@ pub enum Binary {
     MulHigh8,
     /// In each 16 bytes: the sums of the pairs of neighbouring i32 lanes of `a`, then of `b`; wraps. Menu: `widen8`.
     IAddPairs,
-    /// In each 16 bytes: the first eight of `a`, then the first eight of `b`. Menu: `matrix8`.
+    /// In each 16 bytes: the first eight of `a`, then the first eight of `b`.
     LowHalves,
-    /// In each 16 bytes: the last eight of `a`, then the last eight of `b`. Menu: `matrix8`.
+    /// In each 16 bytes: the last eight of `a`, then the last eight of `b`.
     HighHalves,
-    /// In each 16 bytes: the first two lanes of `a` and those of `b`, in turns. Menu: `matrix8`.
+    /// In each 16 bytes: the first two lanes of `a` and those of `b`, in turns.
     LowLanes,
-    /// In each 16 bytes: the last two lanes of `a` and those of `b`, in turns. Menu: `matrix8`.
+    /// In each 16 bytes: the last two lanes of `a` and those of `b`, in turns.
     HighLanes,
     /// The larger of each two u8.
     MaxU8,

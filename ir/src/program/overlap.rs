@@ -146,6 +146,8 @@ impl Walk {
             Stmt::SplatNarrow { at, kind, .. } => self.touch(*at, kind.bytes().into(), false),
             Stmt::Gather { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, false),
             Stmt::Scatter { at, stride, lanes, .. } => self.strided(*at, *stride, *lanes, true),
+            Stmt::LoadQuads { at, stride, .. } => self.quads(*at, *stride, false),
+            Stmt::StoreQuads { at, stride, .. } => self.quads(*at, *stride, true),
             Stmt::MulAdd { b: operand, .. }
             | Stmt::Horner { c: operand, .. }
             | Stmt::Dot4 { b: operand, .. }
@@ -175,7 +177,9 @@ impl Walk {
             | Stmt::Lookup { table: at, .. }
             | Stmt::StoreNarrow { at, .. }
             | Stmt::Gather { at, .. }
-            | Stmt::Scatter { at, .. } => ours(&at.p),
+            | Stmt::Scatter { at, .. }
+            | Stmt::LoadQuads { at, .. }
+            | Stmt::StoreQuads { at, .. } => ours(&at.p),
             Stmt::MulAdd { b, .. } | Stmt::Dot4 { b, .. } | Stmt::Binary { b, .. } => operand(b),
             Stmt::Horner { c, .. } => operand(c),
             Stmt::Select { y, .. } => operand(y),
@@ -195,6 +199,14 @@ impl Walk {
         if let Some(base) = self.pointers[at.p.0 as usize] {
             let low = base + i128::from(at.offset);
             self.out.push((low, low + bytes, writes));
+        }
+    }
+
+    fn quads(&mut self, at: At, stride: i32, writes: bool) {
+        if let Some(base) = self.pointers[at.p.0 as usize] {
+            let low = base + i128::from(at.offset);
+            let quad = |i: i128| low + i128::from(stride) * i;
+            self.out.extend((0..self.vector / 16).map(|i| (quad(i), quad(i) + 16, writes)));
         }
     }
 

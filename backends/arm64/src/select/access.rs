@@ -157,6 +157,8 @@ fn concerns(stmt: &Stmt, p: P) -> bool {
         | Stmt::Gather { at, .. }
         | Stmt::Store { at, .. }
         | Stmt::Scatter { at, .. }
+        | Stmt::LoadQuads { at, .. }
+        | Stmt::StoreQuads { at, .. }
         | Stmt::Prefetch { at } => at.p == p,
         Stmt::Set { .. }
         | Stmt::Copy { .. }

@@ -239,6 +239,12 @@ impl Select {
             Stmt::StoreNarrow { from, at, lanes, kind } => self.store_narrow(self.v(from), at, lanes, kind),
             Stmt::Store { from, at, lanes } => self.store(self.v(from), at, lanes),
             Stmt::Scatter { from, at, stride, lanes } => self.scatter(self.v(from), at, stride, lanes),
+            // a vector is four lanes
+            Stmt::LoadQuads { to, at, stride: _ } => {
+                let to = self.define(to);
+                self.load(to, at, 4);
+            }
+            Stmt::StoreQuads { from, at, stride: _ } => self.store(self.v(from), at, 4),
             Stmt::MulAdd { acc, a, b, negate } => self.mul_add(acc, a, b, negate),
             Stmt::Dot4 { kind, acc, a, b } => self.dot4(kind, acc, a, b),
             Stmt::Matrix2x8 { kind, acc, a, b } => {

@@ -47,7 +47,9 @@ impl Usage {
             | Stmt::SplatNarrow { to: v, at, kind: _ }
             | Stmt::StoreNarrow { from: v, at, lanes: _, kind: _ }
             | Stmt::Gather { to: v, at, stride: _, lanes: _ }
-            | Stmt::Scatter { from: v, at, stride: _, lanes: _ } => {
+            | Stmt::Scatter { from: v, at, stride: _, lanes: _ }
+            | Stmt::LoadQuads { to: v, at, stride: _ }
+            | Stmt::StoreQuads { from: v, at, stride: _ } => {
                 self.all(&[*v]);
                 self.pointer(at.p);
             }

@@ -263,6 +263,8 @@ pub fn offsets(facts: &Facts) -> Vec<Case> {
             body.push(Stmt::Gather { to: v, at: at(0, offset), stride: -4, lanes });
             body.push(Stmt::Scatter { from: v, at: at(1, offset + 16), stride: 24, lanes });
             body.push(Stmt::Store { from: w, at: at(1, offset + 200), lanes });
+            body.push(Stmt::LoadQuads { to: v, at: at(0, offset), stride: 20 * i32::from(lanes) - 100 });
+            body.push(Stmt::StoreQuads { from: v, at: at(1, offset + 300), stride: 24 });
         }
         let middle = |buffer: Buffer| Buffer { start: MIDDLE as usize, ..buffer };
         let from = middle(words((0..2 * MIDDLE as u32 / 4).map(|i| 0x1000 + i)));

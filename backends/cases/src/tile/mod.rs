@@ -117,10 +117,10 @@ fn narrow_binaries(facts: &Facts) -> Vec<Binary> {
         (Binary::MulLow8, menu.long8),
         (Binary::MulHigh8, menu.long8),
         (Binary::IAddPairs, menu.widen8),
-        (Binary::LowHalves, menu.matrix8),
-        (Binary::HighHalves, menu.matrix8),
-        (Binary::LowLanes, menu.matrix8),
-        (Binary::HighLanes, menu.matrix8),
+        (Binary::LowHalves, true),
+        (Binary::HighHalves, true),
+        (Binary::LowLanes, true),
+        (Binary::HighLanes, true),
     ];
     let everywhere = [Binary::MaxU8, Binary::MaxI8, Binary::ZipLow8, Binary::ZipHigh8, Binary::ZipLow16, Binary::ZipHigh16];
     let packs = [Binary::PackI16, Binary::PackU8, Binary::PackI8];
@@ -331,6 +331,8 @@ impl Maker<'_> {
             5 => Stmt::Store { from: v, at: place, lanes },
             // Lanes that share an address would make the order of the stores matter.
             6 if stride != 0 => Stmt::Scatter { from: v, at: place, stride, lanes },
+            7 if self.random.below(2) == 0 => Stmt::LoadQuads { to: v, at: place, stride: 4 * stride },
+            6 => Stmt::StoreQuads { from: v, at: place, stride: 64 },
             7 => self.choice(kind, v),
             _ => match kind {
                 Kind::Float if self.random.below(6) == 0 => return self.fold(body, v, a),

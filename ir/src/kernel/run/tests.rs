@@ -258,6 +258,18 @@ fn partial_accesses_touch_no_other_byte() {
 }
 
 #[test]
+fn quads_are_four_lanes_from_each_address() {
+    let text = "tile t(x: read 0..40, y: write 0..36) {
+        v0 = quads p0[24] by -20
+        quads p1[4] by 12 = v0
+    }";
+    let mut memory = [bytes(&[10, 11, 12, 13, 14, 15, 16, 17, 18, 19]), bytes(&[9; 9])];
+    run_text(text, &Facts { vector_bytes: 32, ..facts() }, &mut memory);
+    // the second four, written last, cover the end of the first
+    assert_eq!(words(&memory[1]), [9, 16, 17, 18, 11, 12, 13, 14, 9]);
+}
+
+#[test]
 fn gather_and_scatter_take_steps_of_bytes() {
     let text = "tile t(x: read 0..24, y: write 0..28) lanes 3 {
         v0 = gather p0[20] by -8

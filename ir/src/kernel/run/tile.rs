@@ -103,6 +103,26 @@ impl<W: Watch, const L: usize> Machine<'_, '_, '_, W, L> {
                     self.memory.write(place.arg, offset, 4).copy_from_slice(&lane.to_le_bytes());
                 }
             }
+            Stmt::LoadQuads { to, at, stride } => {
+                let mut value = [0; L];
+                for (i, quad) in value.chunks_exact_mut(4).enumerate() {
+                    for (lane, to) in quad.iter_mut().enumerate() {
+                        *to = self.element(at, i as i64 * stride as i64 + 4 * lane as i64);
+                    }
+                }
+                self.set(to, value);
+            }
+            Stmt::StoreQuads { from, at, stride } => {
+                let value = self.v(from);
+                let place = self.place(at.p);
+                for (i, quad) in value.chunks_exact(4).enumerate() {
+                    let offset = place.offset + at.offset as i64 + i as i64 * stride as i64;
+                    let memory = self.memory.write(place.arg, offset, 16);
+                    for (bytes, lane) in memory.chunks_exact_mut(4).zip(quad) {
+                        bytes.copy_from_slice(&lane.to_le_bytes());
+                    }
+                }
+            }
             Stmt::MulAdd { acc, a, b, negate } => {
                 let b = self.operand(b);
                 let a = if negate { ints(self.v(a), |a| a ^ SIGN) } else { self.v(a) };

@@ -59,6 +59,8 @@ fn usual_lanes(body: &[Stmt]) -> u8 {
                 }
                 Stmt::Point { .. }
                 | Stmt::Advance { .. }
+                | Stmt::LoadQuads { .. }
+                | Stmt::StoreQuads { .. }
                 | Stmt::Prefetch { .. }
                 | Stmt::Set { .. }
                 | Stmt::Copy { .. }
@@ -121,6 +123,8 @@ fn print_stmt(stmt: &Stmt, usual: u8, out: &mut Out) {
         Stmt::Gather { to, at, stride, lanes } => format!("v{} = gather {} by {stride}{}", to.0, show_at(at), some(lanes)),
         Stmt::Store { from, at, lanes } => format!("{} = v{}{}", show_at(at), from.0, some(lanes)),
         Stmt::Scatter { from, at, stride, lanes } => format!("scatter {} by {stride} = v{}{}", show_at(at), from.0, some(lanes)),
+        Stmt::LoadQuads { to, at, stride } => format!("v{} = quads {} by {stride}", to.0, show_at(at)),
+        Stmt::StoreQuads { from, at, stride } => format!("quads {} by {stride} = v{}", show_at(at), from.0),
         Stmt::MulAdd { acc, a, b, negate } => format!("v{} {} v{} * {}", acc.0, if negate { "-=" } else { "+=" }, a.0, show(b)),
         Stmt::Dot4 { kind, acc, a, b } => format!("v{} += {} v{}, {}", acc.0, dot4(kind), a.0, show(b)),
         Stmt::Matrix2x8 { kind, acc, a, b } => format!("v{} += {} v{}, v{}", acc.0, matrix(kind), a.0, b.0),
@@ -163,6 +167,12 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
         lexer.expect("=")?;
         return Ok(Stmt::Scatter { from: parse_v(lexer)?, at, stride, lanes: parse_lanes(lexer, usual)? });
     }
+    if lexer.eat("quads") {
+        let at = parse_at(lexer)?;
+        let stride = parse_stride(lexer)?;
+        lexer.expect("=")?;
+        return Ok(Stmt::StoreQuads { from: parse_v(lexer)?, at, stride });
+    }
     if peek_numbered(lexer, "p") {
         return parse_pointer_stmt(lexer, usual);
     }
@@ -196,6 +206,7 @@ fn parse_stmt(lexer: &mut Lexer, usual: u8) -> Result<Stmt, ParseError> {
             Ok(kind.map_or(Stmt::Splat { to, at }, |kind| Stmt::SplatNarrow { to, at, kind }))
         }
         "gather" => Ok(Stmt::Gather { to, at: parse_at(lexer)?, stride: parse_stride(lexer)?, lanes: parse_lanes(lexer, usual)? }),
+        "quads" => Ok(Stmt::LoadQuads { to, at: parse_at(lexer)?, stride: parse_stride(lexer)? }),
         "select" => parse_select(lexer, to),
         "lookup" => {
             let a = parse_v(lexer)?;

@@ -118,10 +118,6 @@ fn operands_are_on_the_menu() {
     on("v0 = low_i8 v0", &["body[1]: LowI8 is not on the menu of test"]);
     on("v0 = low_u8 v0", &["body[1]: LowU8 is not on the menu of test"]);
     on("v0 = iadd_pairs v0, v0", &["body[1]: IAddPairs is not on the menu of test"]);
-    on("v0 = low_halves v0, v0", &["body[1]: LowHalves is not on the menu of test"]);
-    on("v0 = low_lanes v0, v0", &["body[1]: LowLanes is not on the menu of test"]);
-    on("v0 = high_lanes v0, v0", &["body[1]: HighLanes is not on the menu of test"]);
-    on("v0 = high_halves v0, v0", &["body[1]: HighHalves is not on the menu of test"]);
     on("v0 += pairs v0", &["body[1]: \"PairAdd\" is not on the menu of test"]);
     on("v0 = pair_sat v0, v0", &["body[1]: PairSat is not on the menu of test"]);
     on("v0 = abs8 v0", &["body[1]: Abs8 is not on the menu of test"]);

@@ -116,6 +116,7 @@ fn written(stmt: &Stmt) -> Option<V> {
         | Stmt::Store { .. }
         | Stmt::StoreNarrow { .. }
         | Stmt::Scatter { .. }
+        | Stmt::StoreQuads { .. }
         | Stmt::Prefetch { .. } => None,
         Stmt::Set { to, .. }
         | Stmt::Copy { to, .. }
@@ -124,6 +125,7 @@ fn written(stmt: &Stmt) -> Option<V> {
         | Stmt::LoadNarrow { to, .. }
         | Stmt::SplatNarrow { to, .. }
         | Stmt::Gather { to, .. }
+        | Stmt::LoadQuads { to, .. }
         | Stmt::Unary { to, .. }
         | Stmt::Binary { to, .. }
         | Stmt::Select { to, .. }
@@ -157,7 +159,9 @@ fn pointers(body: &[Stmt]) -> usize {
         | Stmt::Gather { at, .. }
         | Stmt::Store { at, .. }
         | Stmt::StoreNarrow { at, .. }
-        | Stmt::Scatter { at, .. } => at.p.0 as usize + 1,
+        | Stmt::Scatter { at, .. }
+        | Stmt::LoadQuads { at, .. }
+        | Stmt::StoreQuads { at, .. } => at.p.0 as usize + 1,
         Stmt::MulAdd { b, .. } | Stmt::Dot4 { b, .. } | Stmt::Binary { b, .. } => operand(b),
         Stmt::Horner { c, .. } => operand(c),
         Stmt::Select { y, .. } => operand(y),
@@ -233,6 +237,14 @@ impl Check<'_> {
             Stmt::Scatter { from, at, stride, lanes } => {
                 self.reads(&[from], faults);
                 self.strided(at, stride, lanes, true, faults);
+            }
+            Stmt::LoadQuads { to, at, stride } => {
+                self.quads(at, stride, false, faults);
+                self.sets(to, faults);
+            }
+            Stmt::StoreQuads { from, at, stride } => {
+                self.reads(&[from], faults);
+                self.quads(at, stride, true, faults);
             }
             Stmt::MulAdd { acc, a, b, negate: _ } => {
                 self.reads(&[acc, a], faults);
@@ -369,6 +381,11 @@ impl Check<'_> {
         self.bytes(at, last.min(0), last.max(0) + 4, writes, faults);
     }
 
+    fn quads(&mut self, at: At, stride: i32, writes: bool, faults: &mut Faults) {
+        let last = i128::from(stride) * (self.facts.lanes() as i128 / 4 - 1);
+        self.bytes(at, last.min(0), last.max(0) + 16, writes, faults);
+    }
+
     fn lanes(&self, lanes: u8, faults: &mut Faults) {
         if !(1..=self.facts.lanes()).contains(&(lanes as usize)) {
             faults.add(format!("{lanes} lanes of a vector that has {}", self.facts.lanes()));
@@ -410,7 +427,6 @@ impl Check<'_> {
             Binary::Pair16 => menu.pair16,
             Binary::MulLow8 | Binary::MulHigh8 => menu.long8,
             Binary::IAddPairs => menu.widen8,
-            Binary::LowHalves | Binary::HighHalves | Binary::LowLanes | Binary::HighLanes => menu.matrix8,
             _ => true,
         };
         self.offered(offered, &op, faults);
