@@ -83,6 +83,9 @@ impl Work {
             Stmt::Store { .. } => store,
             Stmt::StoreNarrow { .. } => store + other * 2.0,
             Stmt::Scatter { lanes, .. } => (store + other) * f64::from(*lanes),
+            // on machines with vectors of one to four quads
+            Stmt::LoadQuads { .. } => (load + other) * 2.0,
+            Stmt::StoreQuads { .. } => (store + other) * 2.0,
             Stmt::MulAdd { b, .. } => with(Work { mul_adds: 1.0, ..none }, b),
             Stmt::Dot4 { b, .. } => with(Work { products: 1.0, ..none }, b),
             Stmt::Matrix2x8 { .. } | Stmt::MulAdd8 { .. } => Work { products: 1.0, ..none },
