@@ -74,13 +74,14 @@ fn grow(steps: &[Step]) -> Graph {
             8 => (Op::Map { body: Body::of(ScalarOp::PLAIN[step.n[0] % 12]) }, both),
             9 => (dot(step.n[0] % 2 == 0, step.n[1] % 2 == 0), both),
             10 => (reduce(graph::op::ReduceKind::Sum, vec![axis]), one),
-            11 => (Op::Softmax { axis, log: step.n[1] % 2 == 0, prologue: body("{ mul(a, 0.125) }").expect("our own") }, one),
+            11 => {
+                let (prologue, epilogue) = (body("{ mul(a, 0.125) }").expect("our own"), body("{ sub(a, b) }").expect("our own"));
+                (Op::Softmax { axis, log: step.n[1] % 2 == 0, prologue, epilogue }, both)
+            }
             12 => {
                 let epsilon = graph::op::Real(1e-5);
-                (
-                    Op::Norm { axes: vec![axis], epsilon, center: step.n[1] % 2 == 0, epilogue: body("{ mul(a, b) }").expect("our own") },
-                    both,
-                )
+                let (prologue, epilogue) = (body("{ sub(a, 0.5) }").expect("our own"), body("{ mul(a, b) }").expect("our own"));
+                (Op::Norm { axes: vec![axis], epsilon, center: step.n[1] % 2 == 0, prologue, epilogue }, both)
             }
             13 => {
                 let kind = graph::op::CumulateKind::Sum;
@@ -299,10 +300,10 @@ proptest! {
     #[test]
     fn softmax_is_a_distribution(shape in prop::array::uniform2(1..9usize), seed in 0..1000u64) {
         let x = random(&shape, seed);
-        let p = value(Op::Softmax { axis: 1, log: false, prologue: Body::identity() }, &[&x]);
+        let p = value(Op::Softmax { axis: 1, log: false, prologue: Body::identity(), epilogue: Body::identity() }, &[&x]);
         let sums = value(reduce(graph::op::ReduceKind::Sum, vec![1]), &[&p]).to_f64s();
         prop_assert!(sums.iter().all(|s| (s - 1.0).abs() < 1e-6));
-        let log = value(Op::Softmax { axis: 1, log: true, prologue: Body::identity() }, &[&x]).to_f64s();
+        let log = value(Op::Softmax { axis: 1, log: true, prologue: Body::identity(), epilogue: Body::identity() }, &[&x]).to_f64s();
         prop_assert!(log.iter().zip(p.to_f64s()).all(|(l, p)| (l.exp() - p).abs() < 1e-6));
     }
 }

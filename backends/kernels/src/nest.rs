@@ -283,6 +283,27 @@ impl Nest {
         self.streams.len() - 1
     }
 
+    /// Scratch of the worker with room for one row of f32, as one more stream: an element for each index of the axes that are
+    /// worked along, and of the innermost. `None` where that is more than a worker should need.
+    pub fn scratch_row(&mut self) -> Option<StreamId> {
+        const MOST: i64 = 1 << 20;
+        let mut steps = vec![0; self.counts.len()];
+        let mut bytes = 4;
+        for axis in (0..self.counts.len()).rev() {
+            if self.along[axis] || axis == self.lane() {
+                steps[axis] = bytes;
+                bytes *= self.counts[axis] as i64;
+            }
+        }
+        if bytes > MOST {
+            return None;
+        }
+        let row = self.scratch(bytes as usize);
+        self.streams[row].steps = steps;
+        self.streams[row].reach = None;
+        Some(row)
+    }
+
     /// Whether one kernel reaches it: pointers and loops in registers, neighbours within displacements.
     pub fn fits(&self, facts: &Facts) -> bool {
         let lane = self.lane();
@@ -349,6 +370,11 @@ impl Nest {
             _ if self.contiguous(stream) => tile::load(to, at, lanes, dtype),
             stride => Stmt::Gather { to, at, stride: stride as i32, lanes },
         });
+    }
+
+    /// The element where the pointers are, in all lanes.
+    pub fn splat(&self, w: &mut Writer, to: V, stream: StreamId) {
+        w.push(tile::splat(to, self.at(stream, &[]), self.streams[stream].dtype));
     }
 
     /// Stores a vector along the innermost axis; where the stream does not move along it, one element.

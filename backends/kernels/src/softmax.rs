@@ -1,10 +1,11 @@
 //! Softmax and its logarithm: three walks over each row while it is in the nearest cache. The first finds the
 //! largest element, the second sums the exponentials of what is below it, the third divides. A NaN or an infinity
-//! anywhere makes the sum NaN, so the maximum need not watch for them.
+//! anywhere makes the sum NaN, so the maximum need not watch for them. Where the result cannot hold what is kept between
+//! the walks (bytes), a row of the worker's scratch does.
 
 use crate::body::{Emitter, Param, Pressure, is_vector, narrow};
 use crate::build::Builder;
-use crate::nest::{Nest, Stream, StreamId};
+use crate::nest::{self, Nest, Stream, StreamId};
 use crate::pieces::{Pieces, around};
 use crate::sweep::{self, Sweep, Tile};
 use crate::tile::{Pool, Writer};
@@ -17,18 +18,20 @@ use ir::scalar::{Body, ScalarOp};
 
 const X: StreamId = 0;
 const OUT: StreamId = 1;
-const MASK: StreamId = 2;
+/// The first of the epilogue's operands.
+const EXTRAS: StreamId = 2;
 
 /// Rows this short are gathered into lanes.
 const SHORT: usize = 4;
 
-/// Emits the softmax of `job`, if it is one for vectors: f32 throughout, but for elements that the prologue makes f32.
+/// Emits the softmax of `job`, if it is one for vectors: of f32, which the prologue may make of smaller types, and the epilogue
+/// smaller types of.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
-    let Op::Softmax { axis, log, prologue } = job.op else { return false };
+    let Op::Softmax { axis, log, prologue, epilogue } = job.op else { return false };
     let facts = builder.facts;
     let x = &job.operands[0];
     let Some(lane_type) = narrow::lane(x.dtype) else { return false };
-    if job.dtype != Dtype::F32 || prologue.result_type(&[x.dtype]) != Ok(Dtype::F32) || x.shape.contains(&0) {
+    if narrow::lane(job.dtype).is_none() || prologue.result_type(&[x.dtype]) != Ok(Dtype::F32) || x.shape.contains(&0) {
         return false;
     }
     let f32s = [Dtype::F32];
@@ -36,8 +39,11 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let widened = narrow::widen(&math::expand(prologue, &[x.dtype], facts.fused), &[x.dtype], &[]).filter(|b| is_vector(b, &[lane_type]));
     let bodies = (widened, expand(&Body::of(ScalarOp::Exp)), expand(&Body::of(ScalarOp::Log)));
     let (Some(prologue), Some(exp), Some(ln)) = bodies else { return false };
+    let Some(bound) = nest::bind(&[Dtype::F32], &job.operands[1..], epilogue, &job.shape, facts) else { return false };
+    let extras = bound.streams.len();
     let along: Vec<bool> = (0..x.shape.len()).map(|i| i == *axis).collect();
     let mut streams = vec![Stream::read("x", x, &x.shape), Stream::write("y", &job.place, job.dtype)];
+    streams.extend(bound.streams);
     let lanes = facts.lanes();
     let nested = |streams: Vec<Stream>| Nest::new(&x.shape, &along, streams).with_short_rows_across(SHORT, lanes);
     let first = nested(streams.clone());
@@ -45,11 +51,19 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     if first.along[lane] && !(first.contiguous(X) && first.contiguous(OUT)) {
         return false;
     }
-    if Sweep::new(&first, facts).has_tail() {
+    let masked = Sweep::new(&first, facts).has_tail();
+    if masked {
         let rest = first.counts[lane] % lanes;
         streams.push(Stream::still("mask", sweep::mask(facts, rest, f32::NEG_INFINITY.to_bits()), x.shape.len()));
     }
     let mut nest = nested(streams);
+    let kept = match job.dtype {
+        Dtype::F32 => OUT,
+        _ => match nest.scratch_row() {
+            Some(row) => row,
+            None => return false,
+        },
+    };
     let (vectors, slots) = if facts.vectors > 16 { (4, 4) } else { (2, 2) };
     let slots = if nest.along[lane] { 4 } else { slots };
     let mut pool = Pool::new(facts);
@@ -57,22 +71,26 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let piece = |body: &Body, ty: Dtype, owned: bool| Pieces::new(facts, body, &[ty], &[owned], &pool);
     let pieces = (piece(&prologue, lane_type, nest.gathers(X)), piece(&exp, Dtype::F32, true), piece(&ln, Dtype::F32, true));
     let (Some(before), Some(exp), Some(ln)) = pieces else { return false };
+    let mut owned = vec![true];
+    owned.extend((EXTRAS..EXTRAS + extras).map(|s| nest.gathers(s)));
+    let Some(after) = Pieces::new(facts, &bound.body, &bound.types, &owned, &pool) else { return false };
     held.into_iter().flatten().for_each(|v| pool.give(v));
-    let strip = before.scratch().max(exp.scratch()).max(ln.scratch());
+    let strip = before.scratch().max(exp.scratch()).max(ln.scratch()).max(after.scratch());
     let strip = (strip > 0).then(|| nest.scratch(strip));
     if !nest.fits(facts) {
         return false;
     }
-    let from = if prologue.is_identity() { X } else { OUT };
+    let from = if prologue.is_identity() { X } else { kept };
+    let mask = EXTRAS + extras;
     let mut write = |nest: &Nest| {
-        let (before, exp, ln) = (before.clone(), exp.clone(), ln.clone());
-        let softmax = Softmax { sweep: Sweep::new(nest, facts), facts, log: *log, before, exp, ln, from, strip };
+        let (before, exp, ln, after) = (before.clone(), exp.clone(), ln.clone(), after.clone());
+        let softmax = Softmax { sweep: Sweep::new(nest, facts), facts, log: *log, before, exp, ln, after, extras, from, kept, mask, strip };
         let mut w = Writer::new();
         let mut done = Ok(());
         softmax.sweep.positions(&mut w, vectors, slots, &mut |w, tile| done = done.and(softmax.tile(tile, pool.clone(), w)));
         done.ok().map(|()| w)
     };
-    let steps = 8 + before.terms() + exp.terms();
+    let steps = 8 + before.terms() + exp.terms() + after.terms();
     nest.cut(if *log { "log_softmax" } else { "softmax" }, steps, builder, &mut write).is_some()
 }
 
@@ -83,8 +101,14 @@ struct Softmax<'a> {
     before: Pieces,
     exp: Pieces,
     ln: Pieces,
+    after: Pieces,
+    /// Operands of the epilogue.
+    extras: usize,
     /// Where the elements are once the prologue was applied.
     from: StreamId,
+    /// Where f32s lie between the walks.
+    kept: StreamId,
+    mask: StreamId,
     strip: Option<StreamId>,
 }
 
@@ -98,11 +122,11 @@ impl<'a> Softmax<'a> {
                 constants.with(pool, |emitter, pool| {
                     let x = nest.param(X, &visit.at, visit.lanes, pool, w)?;
                     let v = self.before.emit(emitter, vec![x], visit.lanes, strip, pool, w)?;
-                    if self.from == OUT {
-                        nest.store(w, v, OUT, &visit.at, visit.lanes);
+                    if self.from == self.kept {
+                        nest.store(w, v, self.kept, &visit.at, visit.lanes);
                     }
                     if visit.tail {
-                        sweep.trim(w, v, MASK, true, pool)?;
+                        sweep.trim(w, v, self.mask, true, pool)?;
                     }
                     sweep::join(w, facts, Binary::Max, most[visit.slot], v, false);
                     Ok(())
@@ -119,10 +143,10 @@ impl<'a> Softmax<'a> {
                         w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
                         let e = self.exp.emit(emitter, vec![Param::Owned(v)], visit.lanes, strip, pool, w)?;
                         if !self.log {
-                            nest.store(w, e, OUT, &visit.at, visit.lanes);
+                            nest.store(w, e, self.kept, &visit.at, visit.lanes);
                         }
                         if visit.tail {
-                            sweep.trim(w, e, MASK, false, pool)?;
+                            sweep.trim(w, e, self.mask, false, pool)?;
                         }
                         sweep::join(w, facts, Binary::Add, sums[visit.slot], e, false);
                         Ok(())
@@ -144,19 +168,27 @@ impl<'a> Softmax<'a> {
             by.push(sum);
         }
         emitter.finish(&mut pool);
-        let from = if self.log { self.from } else { OUT };
-        sweep.walk(w, tile, &mut |w, visit| {
-            let mut pool = pool.clone();
-            let v = pool.take().ok_or(Pressure)?;
-            nest.load(w, v, from, &visit.at, visit.lanes);
-            if self.log {
-                w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
-                w.binary(Binary::Sub, v, v, Operand::V(by[visit.vector]));
-            } else {
-                w.binary(Binary::Mul, v, v, Operand::V(by[visit.vector]));
-            }
-            nest.store(w, v, OUT, &visit.at, visit.lanes);
-            Ok(())
+        let from = if self.log { self.from } else { self.kept };
+        around(facts, &pool, w, &mut |constants, pool, w| {
+            sweep.walk(w, tile, &mut |w, visit| {
+                constants.with(pool, |emitter, pool| {
+                    let v = pool.take().ok_or(Pressure)?;
+                    nest.load(w, v, from, &visit.at, visit.lanes);
+                    if self.log {
+                        w.binary(Binary::Sub, v, v, Operand::V(most[visit.vector]));
+                        w.binary(Binary::Sub, v, v, Operand::V(by[visit.vector]));
+                    } else {
+                        w.binary(Binary::Mul, v, v, Operand::V(by[visit.vector]));
+                    }
+                    let mut params = vec![Param::Owned(v)];
+                    for s in EXTRAS..EXTRAS + self.extras {
+                        params.push(nest.param(s, &visit.at, visit.lanes, pool, w)?);
+                    }
+                    let v = self.after.emit(emitter, params, visit.lanes, strip, pool, w)?;
+                    nest.store(w, v, OUT, &visit.at, visit.lanes);
+                    Ok(())
+                })
+            })
         })
     }
 }

@@ -299,7 +299,57 @@ fn bytes_before_a_softmax() {
         m.mixed = shape[axis] < 8;
         let x = m.feed(integers(1, U8, &shape));
         let prologue = body("{ t0 = cast.f32(a); t1 = sub(t0, 128.0); mul(t1, 0.05) }").expect("the test's body");
-        let y = m.add(Op::Softmax { axis, log: false, prologue }, &[x]);
+        let y = m.add(Op::Softmax { axis, log: false, prologue, epilogue: ir::Body::identity() }, &[x]);
+        m.check(&[y]);
+    }
+}
+
+/// A row of scratch holds what the result cannot.
+#[test]
+fn bytes_on_both_sides_of_softmax_and_norm() {
+    use Dtype::*;
+    let parse = |text: &str| body(text).expect("the test's body");
+    for (shape, axis) in [([2, 3, 40], 2), ([2, 5, 7], 1), ([1, 1, 1000], 2), ([3, 2, 64], 0), ([1, 6, 17], 2)] {
+        let prologue = parse("{ t0 = cast.f32(a); t1 = sub(t0, 128.0); mul(t1, 0.0625) }");
+        for from in [U8, I8, U16] {
+            for log in [false, true] {
+                // sums in another order move a result to the next step
+                let mut m = Model::new(2.0, 0.0);
+                m.steps = 1;
+                m.mixed = shape[axis] < 8;
+                let x = m.feed(integers(1, from, &shape));
+                let low = if log { "-12.0" } else { "0.0" };
+                let epilogue = parse(&format!(
+                    "{{ t0 = mul(a, 255.0); t1 = max(t0, {low}); t2 = min(t1, 255.0); t3 = round(t2); t4 = cast.i32(t3); t5 = add(t4, 12:i32); cast.i16(t5) }}"
+                ));
+                let y = m.add(Op::Softmax { axis, log, prologue: prologue.clone(), epilogue }, &[x]);
+                m.check(&[y]);
+            }
+            for center in [false, true] {
+                let mut m = Model::new(2.0, 0.0);
+                m.steps = 1;
+                let x = m.feed(integers(1, from, &shape));
+                let scale = m.input(&[shape[2]]);
+                let epilogue = parse(
+                    "{ t0 = mul(a, b); t1 = div(t0, 0.03125); t2 = max(t1, -128.0); t3 = min(t2, 127.0); t4 = round(t3); t5 = cast.i32(t4); cast.i8(t5) }",
+                );
+                let op = Op::Norm { axes: vec![axis], epsilon: ir::graph::op::Real(1e-5), center, prologue: prologue.clone(), epilogue };
+                let y = m.add(op, &[x, scale]);
+                m.check(&[y]);
+            }
+        }
+    }
+}
+
+/// An epilogue of floats with an operand of its own.
+#[test]
+fn softmax_with_an_epilogue() {
+    let parse = |text: &str| body(text).expect("the test's body");
+    for (shape, axis) in [([2, 3, 40], 2), ([2, 5, 7], 1), ([4, 6, 3], 2)] {
+        let mut m = Model::new(2.0, 1e-5);
+        let (x, other) = (m.input(&shape), m.input(&shape));
+        let op = Op::Softmax { axis, log: false, prologue: parse("{ mul(a, 0.5) }"), epilogue: parse("{ t0 = mul(a, b); exp(t0) }") };
+        let y = m.add(op, &[x, other]);
         m.check(&[y]);
     }
 }

@@ -24,11 +24,17 @@ fn reduce(kind: ReduceKind, axes: &[usize], prologue: &str, epilogue: &str) -> O
 }
 
 fn softmax(axis: usize, log: bool, prologue: &str) -> Op {
-    Op::Softmax { axis, log, prologue: body(prologue).expect("the test's body") }
+    Op::Softmax { axis, log, prologue: body(prologue).expect("the test's body"), epilogue: Body::identity() }
 }
 
 fn norm(axes: &[usize], center: bool, epilogue: &str) -> Op {
-    Op::Norm { axes: axes.to_vec(), epsilon: Real(1e-5), center, epilogue: body(epilogue).expect("the test's body") }
+    Op::Norm {
+        axes: axes.to_vec(),
+        epsilon: Real(1e-5),
+        center,
+        prologue: Body::identity(),
+        epilogue: body(epilogue).expect("the test's body"),
+    }
 }
 
 fn window(kind: WindowKind, size: &[usize], stride: usize, dilation: usize, pad: i64, epilogue: &str) -> Op {

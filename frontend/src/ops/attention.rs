@@ -90,7 +90,7 @@ pub fn attend(cx: &mut Cx, qkv: [&Value; 3], scoring: &Scoring, bias: Option<&Va
     must_be(biased.shape() == capped.shape(), "the mask broadcasts to the scores", &biased)?;
     let precise = cx.cast(&biased, scoring.precision)?;
     let last = precise.rank() - 1;
-    let mut shares = cx.add(Op::Softmax { axis: last, log: false, prologue: Body::identity() }, &[&precise])?;
+    let mut shares = cx.add(Op::Softmax { axis: last, log: false, prologue: Body::identity(), epilogue: Body::identity() }, &[&precise])?;
     if let Some(bias) = bias.filter(|_| guarded) {
         let most = cx.reduce(bias, ReduceKind::Max, &[bias.rank() - 1])?;
         let text = format!("{{ t0 = eq(a, -inf:{}); select(t0, 0.0:T, b) }}", dtype.name());
@@ -430,7 +430,7 @@ pub fn flex_attention(cx: &mut Cx) -> Made {
     let scores = cx.dot(&q, &k)?;
     let scores = cx.cast(&scores, precision)?;
     let Some(scores) = changed(cx, "score_mod", scores)? else { return Ok(Vec::new()) };
-    let shares = cx.add(Op::Softmax { axis: 3, log: false, prologue: Body::identity() }, &[&scores])?;
+    let shares = cx.add(Op::Softmax { axis: 3, log: false, prologue: Body::identity(), epilogue: Body::identity() }, &[&scores])?;
     let Some(shares) = changed(cx, "prob_mod", shares)? else { return Ok(Vec::new()) };
     let values = cx.cast(&v, precision)?;
     let made = cx.dot(&shares, &values)?;

@@ -17,9 +17,11 @@ fn norm(cx: &mut Cx, x: &Value, scale: &Value, bias: Option<&Value>, center: boo
     match bias {
         Some(bias) => {
             let epilogue = body("{ t0 = mul(a, b); add(t0, c) }", x.dtype())?;
-            cx.add(Op::Norm { axes, epsilon, center, epilogue }, &[x, scale, bias])
+            cx.add(Op::Norm { axes, epsilon, center, prologue: Body::identity(), epilogue }, &[x, scale, bias])
         }
-        None => cx.add(Op::Norm { axes, epsilon, center, epilogue: body("{ mul(a, b) }", x.dtype())? }, &[x, scale]),
+        None => {
+            cx.add(Op::Norm { axes, epsilon, center, prologue: Body::identity(), epilogue: body("{ mul(a, b) }", x.dtype())? }, &[x, scale])
+        }
     }
 }
 
@@ -407,7 +409,7 @@ pub fn experts(cx: &mut Cx) -> Made {
     let inner = layer(cx, &rows, &first, first_bias.as_ref())?;
     let inner = cx.pointwise(text, inner.dtype(), &[&inner])?;
     let made = layer(cx, &inner, &second, second_bias.as_ref())?;
-    let shares = cx.add(Op::Softmax { axis: 1, log: false, prologue: Body::identity() }, &[&router])?;
+    let shares = cx.add(Op::Softmax { axis: 1, log: false, prologue: Body::identity(), epilogue: Body::identity() }, &[&router])?;
     let order = cx.add(Op::Sort { axis: 1, descending: true }, &[&router])?;
     let rank = cx.add(Op::Sort { axis: 1, descending: false }, &[&order])?;
     let text = format!("{{ t0 = lt(a, {k}); select(t0, b, 0.0:{}) }}", shares.dtype().name());

@@ -68,7 +68,7 @@ pub fn negative_log_likelihood(cx: &mut Cx) -> Made {
 pub fn softmax_cross_entropy(cx: &mut Cx) -> Made {
     let (x, target, weight) = (cx.input(0)?, cx.input(1)?, cx.optional(2));
     must_be(x.rank() >= 2, "it takes a batch and classes", &x)?;
-    let shares = cx.add(Op::Softmax { axis: 1, log: true, prologue: Body::identity() }, &[&x])?;
+    let shares = cx.add(Op::Softmax { axis: 1, log: true, prologue: Body::identity(), epilogue: Body::identity() }, &[&x])?;
     let loss = likelihood(cx, &shares, &target, weight)?;
     Ok(vec![loss, shares])
 }

@@ -87,7 +87,7 @@ fn batch_in_training(cx: &mut Cx, x: &Value, epsilon: f32) -> Made {
 }
 
 fn norm(axes: Vec<usize>, epsilon: f32, center: bool, epilogue: Body) -> Op {
-    Op::Norm { axes, epsilon: Real(f64::from(epsilon)), center, epilogue }
+    Op::Norm { axes, epsilon: Real(f64::from(epsilon)), center, prologue: Body::identity(), epilogue }
 }
 
 pub fn instance(cx: &mut Cx) -> Made {

@@ -113,7 +113,8 @@ pub fn softmax(cx: &mut Cx) -> Made {
     } else {
         (cx.reshape(&wide, vec![ir::dim::product(&x.shape()[..at]), ir::dim::product(&x.shape()[at..])])?, 1)
     };
-    let made = cx.add(ir::Op::Softmax { axis: at, log: false, prologue: ir::Body::identity() }, &[&rows])?;
+    let made =
+        cx.add(ir::Op::Softmax { axis: at, log: false, prologue: ir::Body::identity(), epilogue: ir::Body::identity() }, &[&rows])?;
     let made = cx.reshape(&made, x.shape().to_vec())?;
     Ok(vec![quantized_to(cx, &made, &py)?])
 }

@@ -167,7 +167,7 @@ fn rows(cx: &mut Cx) -> Result<(Value, Value, usize), Fault> {
 
 fn soft(cx: &mut Cx, log: bool) -> Made {
     let (x, matrix, axis) = rows(cx)?;
-    let made = cx.add(Op::Softmax { axis, log, prologue: Body::identity() }, &[&matrix])?;
+    let made = cx.add(Op::Softmax { axis, log, prologue: Body::identity(), epilogue: Body::identity() }, &[&matrix])?;
     Ok(vec![cx.reshape(&made, x.shape().to_vec())?])
 }
 

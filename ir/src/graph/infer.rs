@@ -49,8 +49,7 @@ pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
     match op {
         Op::Dot { .. } | Op::Conv { .. } => sum_type(types[0], types[1]),
         Op::Window { kind, .. } => Some(window_type(*kind, types[0])),
-        Op::Reduce { prologue, .. } => prologue.result_type(&types[..1]).ok(),
-        Op::Norm { .. } => Some(types[0]),
+        Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. } | Op::Norm { prologue, .. } => prologue.result_type(&types[..1]).ok(),
         Op::Input { .. }
         | Op::Const { .. }
         | Op::Reshape { .. }
@@ -67,7 +66,6 @@ pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
         | Op::Scatter { .. }
         | Op::Compact { .. }
         | Op::Suppress { .. }
-        | Op::Softmax { .. }
         | Op::Attention { .. }
         | Op::Resize { .. }
         | Op::Quantize { .. }
@@ -288,20 +286,13 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             }
             Ok(Type::new(Dtype::I64, [&scores.shape[..2], &[Dim::from(*most)]].concat()))
         }
-        Op::Softmax { axis, prologue, .. } => {
+        Op::Softmax { axis, prologue, epilogue, .. } => {
             in_rank(*axis)?;
-            let dtype = prologue.result_type(&[types[0].dtype]).map_err(|what| wrong(op, types, &what))?;
-            if !dtype.is_float() {
-                return fail("softmax takes floats");
-            }
-            Ok(Type::new(dtype, types[0].shape.clone()))
+            with_epilogue(op, types, epilogue, Type::new(floats(op, types, prologue)?, types[0].shape.clone()))
         }
-        Op::Norm { axes, epilogue, .. } => {
+        Op::Norm { axes, prologue, epilogue, .. } => {
             reduced(op, types, axes)?;
-            if !types[0].dtype.is_float() {
-                return fail("norm takes floats");
-            }
-            with_epilogue(op, types, epilogue, types[0].clone())
+            with_epilogue(op, types, epilogue, Type::new(floats(op, types, prologue)?, types[0].shape.clone()))
         }
         Op::Attention { prologue, .. } => attention(op, types, prologue),
         Op::Resize { mode, scale, roi, shape, .. } => {
@@ -337,6 +328,12 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             Ok(Type::new(types[1].dtype, types[0].shape.clone()))
         }
     }
+}
+
+/// The floats that a prologue makes of operand 0.
+fn floats(op: &Op, types: &[&Type], prologue: &Body) -> Result<Dtype, Fault> {
+    let dtype = prologue.result_type(&[types[0].dtype]).map_err(|what| wrong(op, types, &what))?;
+    if dtype.is_float() { Ok(dtype) } else { Err(wrong(op, types, &format!("{} takes floats", op.mnemonic()))) }
 }
 
 /// Scale and zero point of `quantize` and `dequantize`.

@@ -123,10 +123,10 @@ operators! {
     Suppress "suppress" 4..4 { most: usize };
     /// `exp(x) / sum(exp(x))` of `prologue(x)` along `axis`, or its logarithm. Types smaller than f32
     /// round after every step.
-    Softmax "softmax" 1..1 { axis: usize, log: bool, prologue: Body };
-    /// `(x - mean) / sqrt(variance + epsilon)` over `axes`; without `center` `x / sqrt(mean(x * x) + epsilon)`. Scale
-    /// and bias are the epilogue's. `epsilon` holds the bits of an f32.
-    Norm "norm" 1..any { axes: Vec<usize>, epsilon: Real, center: bool, epilogue: Body };
+    Softmax "softmax" 1..any { axis: usize, log: bool, prologue: Body, epilogue: Body };
+    /// `(x - mean) / sqrt(variance + epsilon)` of `prologue(x)` over `axes`; without `center`
+    /// `x / sqrt(mean(x * x) + epsilon)`. Scale and bias are the epilogue's. `epsilon` holds the bits of an f32.
+    Norm "norm" 1..any { axes: Vec<usize>, epsilon: Real, center: bool, prologue: Body, epilogue: Body };
     /// `softmax(prologue(q k')) v` of f32: operand 0 `[.., s, d]`, operand 1 `[.., t, d]`, operand 2 `[.., t, e]`, leading axes
     /// broadcast. `prologue` is over the scores `[.., s, t]` (`a`, rounded) and the further operands, which broadcast to
     /// them. With `causal` key `j` counts for query `i` only where `j <= i + causal`: its score is -inf. A row of -inf alone
@@ -224,6 +224,7 @@ macro_rules! epilogue_of {
             | Op::Conv { epilogue, .. }
             | Op::Window { epilogue, .. }
             | Op::Reduce { epilogue, .. }
+            | Op::Softmax { epilogue, .. }
             | Op::Norm { epilogue, .. } => Some(epilogue),
             Op::Input { .. }
             | Op::Const { .. }
@@ -241,7 +242,38 @@ macro_rules! epilogue_of {
             | Op::Scatter { .. }
             | Op::Compact { .. }
             | Op::Suppress { .. }
-            | Op::Softmax { .. }
+            | Op::Attention { .. }
+            | Op::Resize { .. }
+            | Op::Quantize { .. }
+            | Op::Dequantize { .. } => None,
+        }
+    };
+}
+
+/// What an operator does to each element of operand 0 before its own work, borrowed as the operator is.
+macro_rules! prologue_of {
+    ($op:expr) => {
+        match $op {
+            Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. } | Op::Norm { prologue, .. } => Some(prologue),
+            Op::Input { .. }
+            | Op::Const { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concat { .. }
+            | Op::Expand { .. }
+            | Op::Gather { .. }
+            | Op::Map { .. }
+            | Op::Dot { .. }
+            | Op::Conv { .. }
+            | Op::Window { .. }
+            | Op::ArgReduce { .. }
+            | Op::Cumulate { .. }
+            | Op::Sort { .. }
+            | Op::Scatter { .. }
+            | Op::Compact { .. }
+            | Op::Suppress { .. }
             | Op::Attention { .. }
             | Op::Resize { .. }
             | Op::Quantize { .. }
@@ -303,6 +335,15 @@ impl Op {
 
     pub fn epilogue_mut(&mut self) -> Option<&mut Body> {
         epilogue_of!(self)
+    }
+
+    /// The body over each element of operand 0, for operators that have one. An attention's is over its scores, and is none.
+    pub fn prologue(&self) -> Option<&Body> {
+        prologue_of!(self)
+    }
+
+    pub fn prologue_mut(&mut self) -> Option<&mut Body> {
+        prologue_of!(self)
     }
 
     /// Operands before those of the epilogue.

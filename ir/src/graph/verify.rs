@@ -117,9 +117,11 @@ fn node(graph: &Graph, id: NodeId, slots: &[usize]) -> Result<(), Vec<String>> {
 fn bodies(op: &Op) -> Vec<&Body> {
     match op {
         Op::Map { body } => vec![body],
-        Op::Reduce { prologue, epilogue, .. } => vec![prologue, epilogue],
-        Op::Softmax { prologue, .. } | Op::Attention { prologue, .. } => vec![prologue],
-        Op::Dot { epilogue, .. } | Op::Conv { epilogue, .. } | Op::Window { epilogue, .. } | Op::Norm { epilogue, .. } => vec![epilogue],
+        Op::Reduce { prologue, epilogue, .. } | Op::Softmax { prologue, epilogue, .. } | Op::Norm { prologue, epilogue, .. } => {
+            vec![prologue, epilogue]
+        }
+        Op::Attention { prologue, .. } => vec![prologue],
+        Op::Dot { epilogue, .. } | Op::Conv { epilogue, .. } | Op::Window { epilogue, .. } => vec![epilogue],
         Op::Input { .. }
         | Op::Const { .. }
         | Op::Reshape { .. }

@@ -40,9 +40,9 @@ fn recompose(graph: &Graph, id: NodeId) -> Option<Match> {
         _ => (operands[0], false),
     };
     let (softmax, guard) = guarded(graph, shares)?;
-    let Op::Softmax { axis, log: false, prologue } = graph.op(softmax) else { return None };
+    let Op::Softmax { axis, log: false, prologue, epilogue: after } = graph.op(softmax) else { return None };
     let whole = graph.ty(softmax);
-    if *axis + 1 != whole.rank() || [id, operands[1], softmax].iter().any(|&n| graph.ty(n).dtype != Dtype::F32) {
+    if !after.is_identity() || *axis + 1 != whole.rank() || [id, operands[1], softmax].iter().any(|&n| graph.ty(n).dtype != Dtype::F32) {
         return None;
     }
     let mut found = scores(graph, graph.operands(softmax)[0])?;

@@ -69,6 +69,17 @@ fn speaks(own: Dtype, other: Dtype) -> bool {
     own == other || (own == Dtype::I32 && is_lane(other))
 }
 
+/// Whether its epilogue may give what a map makes of it. What works along rows of floats may end in bytes. A softmax takes nothing
+/// else: what hides some of its rows belongs to an attention.
+fn ends_in(op: &Op, own: Dtype, result: Dtype) -> bool {
+    let bytes = own == Dtype::F32 && is_byte(result);
+    match op {
+        Op::Softmax { .. } => bytes,
+        Op::Norm { .. } | Op::Reduce { .. } => bytes || speaks(own, result),
+        _ => speaks(own, result),
+    }
+}
+
 /// The operand whose epilogue a map can become: it has one, gives the map's shape, and nothing else uses it.
 /// Of several, the one that is computed last, so that the others are there in time.
 pub fn absorber(graph: &Graph, map: NodeId) -> Option<NodeId> {
@@ -102,8 +113,8 @@ fn takes(graph: &Graph, producer: NodeId, map: NodeId) -> bool {
     let Op::Map { body } = graph.op(map) else { return false };
     // what takes the whole of a sum to a byte ends there: a table is cheaper than more of the body
     !is_table(graph, map)
-        && typed(producer)
-        && typed(map)
+        && (p.types[0] == graph.ty(producer).dtype || ends_in(graph.op(producer), p.types[0], graph.ty(producer).dtype))
+        && ends_in(graph.op(producer), p.types[0], graph.ty(map).dtype)
         && extras.iter().all(|&o| typed(o))
         && too_large(graph, graph.op(producer), body, &extras).is_none()
 }
@@ -112,7 +123,7 @@ fn takes(graph: &Graph, producer: NodeId, map: NodeId) -> bool {
 fn weight(op: &Op) -> u8 {
     match op {
         Op::Dot { .. } | Op::Conv { .. } => 3,
-        Op::Norm { .. } => 2,
+        Op::Norm { .. } | Op::Softmax { .. } => 2,
         Op::Window { .. } => 1,
         Op::Input { .. }
         | Op::Const { .. }
@@ -133,7 +144,6 @@ fn weight(op: &Op) -> u8 {
         | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
-        | Op::Softmax { .. }
         | Op::Attention { .. }
         | Op::Resize { .. } => 0,
     }
@@ -305,8 +315,8 @@ fn reordered(body: Body, operands: Vec<NodeId>, first: &[NodeId]) -> (Body, Vec<
 
 pub const MAP_INTO_PROLOGUE: Rule = Rule {
     name: "map_into_prologue",
-    about: "an unshared map of one operand before a reduction or softmax is its prologue",
-    root: |op| matches!(op, Op::Reduce { .. } | Op::Softmax { .. }),
+    about: "an unshared map of one operand before a reduction or softmax is its prologue; one that makes floats of bytes may be shared, and stand before a norm",
+    root: |op| op.prologue().is_some(),
     at: |graph, id| {
         let operands = graph.operands(id);
         let inner = operands[0];
@@ -314,18 +324,29 @@ pub const MAP_INTO_PROLOGUE: Rule = Rule {
         if absorber(graph, inner).is_some() {
             return near("the map's producer takes it as an epilogue");
         }
-        if graph.use_count(inner) > 1 {
-            return near("the map has other users");
-        }
         let below = graph.operands(inner);
         if below.len() != 1 {
             return near("the map has several operands");
         }
-        if graph.ty(below[0]).dtype != graph.ty(inner).dtype {
+        // reading bytes again costs less than reading the floats made of them
+        let opens = is_byte(graph.ty(below[0]).dtype)
+            && graph.ty(inner).dtype == Dtype::F32
+            && body.terms.len() <= TABLE
+            && body.terms.iter().all(|t| is_cheap(t.op));
+        if graph.use_count(inner) > 1 && !opens {
+            return near("the map has other users");
+        }
+        if graph.ty(below[0]).dtype != graph.ty(inner).dtype && !opens {
             return near("the map changes the type");
         }
+        if opens && !axes_of(graph.op(id)).iter().all(|&axis| graph.ty(id).shape[axis].fixed().is_some()) {
+            return near("bytes have nothing to fill the rest of an axis with that has no fixed size");
+        }
         let mut op = graph.op(id).clone();
-        let (Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. }) = &mut op else { return None };
+        if matches!(op, Op::Norm { .. }) && !opens {
+            return near("a norm reads its operand several times");
+        }
+        let prologue = op.prologue_mut()?;
         let mut joint = Body { params: 1, terms: Vec::new(), result: Arg::Param(0) };
         let first = joint.inline(body, &[Arg::Param(0)]);
         joint.result = joint.inline(prologue, &[first]);
@@ -339,6 +360,15 @@ pub const MAP_INTO_PROLOGUE: Rule = Rule {
         b.replace(id, value)
     },
 };
+
+/// The axes that an operator with a prologue works along.
+fn axes_of(op: &Op) -> &[usize] {
+    match op {
+        Op::Reduce { axes, .. } | Op::Norm { axes, .. } => axes,
+        Op::Softmax { axis, .. } => std::slice::from_ref(axis),
+        _ => &[],
+    }
+}
 
 pub const MAP_OVER_CONCAT: Rule = Rule {
     name: "map_over_concat",
@@ -370,6 +400,7 @@ fn ends_in_epilogue(graph: &Graph, mut id: NodeId) -> bool {
     while graph.use_count(id) == 1 {
         match graph.op(id) {
             Op::Reshape { .. } => id = graph.operands(id)[0],
+            Op::Softmax { .. } => return false,
             op => return op.epilogue().is_some() && Pointwise::of(graph, id).is_some_and(|p| speaks(p.types[0], graph.ty(id).dtype)),
         }
     }

@@ -73,8 +73,7 @@ impl Reader<'_> {
                 Some((term.op, term.args.iter().map(|a| self.main(id, *a)).collect()))
             }
             Value::Prologue(id, i) => {
-                let (Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. }) = self.graph.op(id) else { return None };
-                let term = &prologue.terms[i as usize];
+                let term = &self.graph.op(id).prologue()?.terms[i as usize];
                 Some((term.op, term.args.iter().map(|a| self.prologue(id, *a)).collect()))
             }
             Value::Own(_) | Value::Literal(_) => None,
@@ -248,7 +247,7 @@ fn finish(r: &Reader, sum: NodeId, axes: &[usize], z: Value, log: bool) -> Optio
         }
         None => z,
     };
-    Some(Found { op: Op::Softmax { axis, log, prologue: Body::identity() }, x, from })
+    Some(Found { op: Op::Softmax { axis, log, prologue: Body::identity(), epilogue: Body::identity() }, x, from })
 }
 
 pub const RECOMPOSE_NORM: Rule = Rule {
@@ -286,7 +285,8 @@ fn norm(r: &Reader, term: Value) -> Option<Found> {
         let (id, along, of) = r.mean(mean)?;
         (sorted(along) == sorted(axes) && r.same(of, x, 4)).then_some((id, x))
     });
-    let op = |center| Op::Norm { axes: sorted(axes), epsilon: Real(epsilon), center, epilogue: Body::identity() };
+    let op =
+        |center| Op::Norm { axes: sorted(axes), epsilon: Real(epsilon), center, prologue: Body::identity(), epilogue: Body::identity() };
     Some(match centered {
         Some((id, x)) => Found { op: op(true), x, from: vec![id, spread] },
         None => Found { op: op(false), x: d, from: vec![spread] },

@@ -14,7 +14,7 @@ fn pull(graph: &Graph, id: NodeId, reshape: NodeId) -> u8 {
     match op {
         Op::Dot { .. } | Op::Conv { .. } | Op::Norm { .. } | Op::Window { .. } | Op::Reduce { .. } => 3,
         Op::Transpose { .. } => 2,
-        Op::Map { .. } => 1,
+        Op::Map { .. } | Op::Softmax { .. } => 1,
         Op::Input { .. }
         | Op::Const { .. }
         | Op::Reshape { .. }
@@ -31,7 +31,6 @@ fn pull(graph: &Graph, id: NodeId, reshape: NodeId) -> u8 {
         | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
-        | Op::Softmax { .. }
         | Op::Attention { .. }
         | Op::Resize { .. } => 0,
     }

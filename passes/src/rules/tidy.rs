@@ -79,7 +79,7 @@ pub const LITERAL_OPERANDS: Rule = Rule {
 pub const SIMPLIFY_BODY: Rule = Rule {
     name: "simplify_body",
     about: "a body is written in its shortest form, operands that it does not use go",
-    root: |op| pointwise(op) || matches!(op, Op::Softmax { .. }),
+    root: pointwise,
     at: |graph, id| {
         if let Some(found) = prologue(graph, id) {
             return Some(found);
@@ -111,7 +111,7 @@ pub const SIMPLIFY_BODY: Rule = Rule {
 fn prologue(graph: &Graph, id: NodeId) -> Option<crate::rule::Match> {
     let mut op = graph.op(id).clone();
     let operands = graph.operands(id);
-    let (Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. }) = &mut op else { return None };
+    let prologue = op.prologue_mut()?;
     let types = [graph.ty(operands[0]).dtype];
     let body = canonical::activations(&simplify(prologue, &types), &types);
     if body == *prologue {

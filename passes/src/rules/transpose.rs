@@ -115,17 +115,21 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
             axes.sort();
             (Op::Reduce { kind: *kind, axes, prologue: prologue.clone(), epilogue: epilogue.clone() }, operands.to_vec())
         }
-        Op::Norm { axes, epsilon, center, epilogue } => {
+        Op::Norm { axes, epsilon, center, prologue, epilogue } => {
             let mut axes: Vec<usize> = axes.iter().map(|&a| perm[a]).collect();
             axes.sort();
-            (Op::Norm { axes, epsilon: *epsilon, center: *center, epilogue: epilogue.clone() }, operands.to_vec())
+            let (prologue, epilogue) = (prologue.clone(), epilogue.clone());
+            (Op::Norm { axes, epsilon: *epsilon, center: *center, prologue, epilogue }, operands.to_vec())
         }
         Op::ArgReduce { kind, axis, last } => (Op::ArgReduce { kind: *kind, axis: perm[*axis], last: *last }, vec![top]),
         Op::Cumulate { kind, axis, exclusive, reverse } => {
             (Op::Cumulate { kind: *kind, axis: perm[*axis], exclusive: *exclusive, reverse: *reverse }, vec![top])
         }
         Op::Sort { axis, descending } => (Op::Sort { axis: perm[*axis], descending: *descending }, vec![top]),
-        Op::Softmax { axis, log, prologue } => (Op::Softmax { axis: perm[*axis], log: *log, prologue: prologue.clone() }, vec![top]),
+        Op::Softmax { axis, log, prologue, epilogue } => {
+            let (prologue, epilogue) = (prologue.clone(), epilogue.clone());
+            (Op::Softmax { axis: perm[*axis], log: *log, prologue, epilogue }, operands.to_vec())
+        }
         Op::Resize { mode, coordinate, scale, roi, shape, antialias, exclude_outside, extrapolation } => {
             let rank = perm.len();
             let roi = if roi.is_empty() { Vec::new() } else { [pick(&roi[..rank], &back), pick(&roi[rank..], &back)].concat() };

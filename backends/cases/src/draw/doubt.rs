@@ -264,7 +264,7 @@ impl Moving {
             self.body(body, operands).0
         } else {
             let mut own: Vec<(NodeId, bool)> = operands.to_vec();
-            if let Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. } = &mut op {
+            if let Some(prologue) = op.prologue_mut() {
                 let before = std::mem::replace(prologue, Body::identity());
                 let (x, exact) = self.body(&before, &own[..1]);
                 // a prologue of literals alone has lost its shape

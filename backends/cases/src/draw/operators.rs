@@ -361,16 +361,19 @@ fn along(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
 
 fn softmax(d: &mut Drawing, x: NodeId) -> Option<NodeId> {
     let (shape, dtype) = (d.sizes(x), d.dtype(x));
-    if shape.is_empty() || shape.contains(&0) || !dtype.is_float() || !sums(dtype) {
+    let bytes = matches!(dtype, Dtype::U8 | Dtype::I8);
+    if shape.is_empty() || shape.contains(&0) || !(bytes || dtype.is_float() && sums(dtype)) {
         return None;
     }
+    let opened = || ir::scalar::body("{ t0 = cast.f32(a); t1 = sub(t0, 3.0); mul(t1, 0.05) }").expect("it is well formed");
+    let prologue = if bytes { opened() } else { Body::identity() };
     let axis = d.dice.below(shape.len());
     if d.dice.one_in(2) {
         let log = d.dice.one_in(2);
-        return d.add(Op::Softmax { axis, log, prologue: Body::identity() }, &[x]);
+        return with_epilogue(d, Op::Softmax { axis, log, prologue, epilogue: Body::identity() }, vec![x]);
     }
     let axes = if axis > 0 && d.dice.one_in(2) { vec![axis - 1, axis] } else { vec![axis] };
-    let op = Op::Norm { axes, epsilon: Real(0.5), center: d.dice.one_in(2), epilogue: Body::identity() };
+    let op = Op::Norm { axes, epsilon: Real(0.5), center: d.dice.one_in(2), prologue, epilogue: Body::identity() };
     with_epilogue(d, op, vec![x])
 }
 

@@ -101,9 +101,7 @@ fn candidates(graph: &Graph) -> Vec<Graph> {
 fn weight(graph: &Graph) -> usize {
     let terms = |op: &Op| match op {
         Op::Map { body } => body.terms.len(),
-        Op::Reduce { prologue, epilogue, .. } => prologue.terms.len() + epilogue.terms.len(),
-        Op::Softmax { prologue, .. } => prologue.terms.len(),
-        other => other.epilogue().map_or(0, |e| e.terms.len()),
+        other => [other.prologue(), other.epilogue()].into_iter().flatten().map(|body| body.terms.len()).sum(),
     };
     let node = |id: NodeId| {
         let own = if matches!(graph.op(id), Op::Input { .. } | Op::Const { .. }) { 1 } else { 8 };
@@ -121,13 +119,9 @@ fn plainer(graph: &Graph, id: NodeId) -> Vec<(Op, Vec<NodeId>)> {
             out.push((Op::Map { body: shorter }, operands.clone()));
         }
     }
-    if let Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. } = op
-        && !prologue.is_identity()
-    {
+    if op.prologue().is_some_and(|prologue| !prologue.is_identity()) {
         let mut bare = op.clone();
-        if let Op::Reduce { prologue, .. } | Op::Softmax { prologue, .. } = &mut bare {
-            *prologue = Body::identity();
-        }
+        *bare.prologue_mut().expect("it has one") = Body::identity();
         out.push((bare, operands.clone()));
     }
     if let Some(body) = op.epilogue()

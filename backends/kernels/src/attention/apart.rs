@@ -36,7 +36,7 @@ pub fn apart(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         let open = Source { shape: vec![queries, keys], dtype: Dtype::Bool, at: Where::Constant(table) };
         x = made(&op, vec![x, open], &scores, builder)?;
     }
-    let op = Op::Softmax { axis: rank - 1, log: false, prologue: Body::identity() };
+    let op = Op::Softmax { axis: rank - 1, log: false, prologue: Body::identity(), epilogue: Body::identity() };
     let mut shares = made(&op, vec![x.clone()], &scores, builder)?;
     if *guarded {
         let mut column = scores.clone();

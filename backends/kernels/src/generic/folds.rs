@@ -205,28 +205,38 @@ pub fn cumulate(job: &Job, builder: &mut Builder) {
 }
 
 pub fn softmax(job: &Job, builder: &mut Builder) {
-    let Op::Softmax { axis, log, prologue } = job.op else { unreachable!("called for softmax") };
+    let Op::Softmax { axis, log, prologue, epilogue } = job.op else { unreachable!("called for softmax") };
     let mut draft = Draft::new(builder);
     let rows = Rows::new(&mut draft, job, &[*axis], prologue);
+    let own = rows.terms.result;
+    let tail = Tail::new(&mut draft, job, 1, own, epilogue);
     // exponentials lie in the result while they are summed, where it can hold them
-    let inside = if job.dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
+    let inside = if own == Dtype::F64 { Dtype::F64 } else { Dtype::F32 };
     let kept = job.dtype == inside && !*log;
     let to = draft.result(job, if kept { Access::ReadWrite } else { Access::Write });
     let of = |op: ScalarOp| Terms::of(op, inside, draft.builder.facts.fused);
     let (exp, ln, most) = (of(ScalarOp::Exp), of(ScalarOp::Log), of(ScalarOp::Max));
     // types smaller than f32 round after every step
-    let small = job.dtype.bytes() < 4;
-    let settled = |w: &mut Writer, value: Value| if small { settle(w, job.dtype, value) } else { value };
+    let small = own.bytes() < 4;
+    let settled = |w: &mut Writer, value: Value| if small { settle(w, own, value) } else { value };
     let part = |w: &mut Writer, value: Value, top: Value| {
         let below = w.binary(Binary::Sub, value, top);
         let below = settled(w, below);
         let e = exp.emit(w, &[below]);
         settled(w, e)
     };
-    let (to_kept, to_moved) = split(&job.place.strides, &[*axis]);
-    let zero = draft.w.int(0);
-    draft.w.nest(&rows.kept_shape, &[&to_kept, &rows.kept], &[zero, zero], &mut |w, at| {
-        let (to_row, from_row) = (at[0], at[1]);
+    // the result and the epilogue's operands walk rows too
+    let walks = [vec![job.place.strides.as_slice()], tail.walks()].concat();
+    let parts: Vec<(Vec<i64>, Vec<i64>)> = walks.iter().map(|walk| split(walk, &[*axis])).collect();
+    let outer = [vec![rows.kept.as_slice()], parts.iter().map(|p| p.0.as_slice()).collect()].concat();
+    let inner: Vec<&[i64]> = parts.iter().map(|p| p.1.as_slice()).collect();
+    let zeros = vec![draft.w.int(0); outer.len()];
+    let end = |w: &mut Writer, value: Value, at: &[Value]| {
+        let value = tail.emit(w, value, &at[1..]);
+        w.store(to, at[0], value);
+    };
+    draft.w.nest(&rows.kept_shape, &outer, &zeros, &mut |w, at| {
+        let (from_row, to_rows) = (at[0], &at[1..]);
         let low = literal(w, extreme(inside, false));
         let top = w.cell(low);
         rows.each(w, from_row, &[], &[], &mut |w, value, _| {
@@ -236,7 +246,7 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
         });
         let (top, none) = (w.get(top), w.f64(0.0));
         let sum = w.cell(none);
-        rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+        rows.each(w, from_row, &inner[..1], &to_rows[..1], &mut |w, value, at| {
             let e = part(w, value, top);
             if kept {
                 w.store(to, at[0], e);
@@ -247,23 +257,25 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
         });
         let sum = w.get(sum);
         if *log {
-            let sum = cast(w, Dtype::F64, if small { job.dtype } else { inside }, sum);
+            let sum = cast(w, Dtype::F64, if small { own } else { inside }, sum);
             let ln = ln.emit(w, &[sum]);
             let ln = settled(w, ln);
-            rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+            rows.each(w, from_row, &inner, to_rows, &mut |w, value, at| {
                 let below = w.binary(Binary::Sub, value, top);
                 let below = settled(w, below);
                 let value = w.binary(Binary::Sub, below, ln);
-                w.store(to, at[0], value);
+                let value = settled(w, value);
+                end(w, value, at);
             });
             return;
         }
         if small {
-            let sum = cast(w, Dtype::F64, job.dtype, sum);
-            rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+            let sum = cast(w, Dtype::F64, own, sum);
+            rows.each(w, from_row, &inner, to_rows, &mut |w, value, at| {
                 let e = part(w, value, top);
                 let value = w.binary(Binary::Div, e, sum);
-                w.store(to, at[0], value);
+                let value = settled(w, value);
+                end(w, value, at);
             });
             return;
         }
@@ -271,27 +283,27 @@ pub fn softmax(job: &Job, builder: &mut Builder) {
         let share = w.binary(Binary::Div, one, sum);
         let share = cast(w, Dtype::F64, inside, share);
         if kept {
-            w.nest(&rows.moved_shape, &[&to_moved], &[to_row], &mut |w, at| {
+            w.nest(&rows.moved_shape, &inner, to_rows, &mut |w, at| {
                 let e = w.load(to, at[0]);
                 let value = w.binary(Binary::Mul, e, share);
-                w.store(to, at[0], value);
+                end(w, value, at);
             });
             return;
         }
-        rows.each(w, from_row, &[&to_moved], &[to_row], &mut |w, value, at| {
+        rows.each(w, from_row, &inner, to_rows, &mut |w, value, at| {
             let e = part(w, value, top);
             let value = w.binary(Binary::Mul, e, share);
-            w.store(to, at[0], value);
+            end(w, value, at);
         });
     });
     draft.call("softmax", 0);
 }
 
 pub fn norm(job: &Job, builder: &mut Builder) {
-    let Op::Norm { axes, epsilon, center, epilogue } = job.op else { unreachable!("called for norms") };
-    let dtype = job.operands[0].dtype;
+    let Op::Norm { axes, epsilon, center, prologue, epilogue } = job.op else { unreachable!("called for norms") };
     let mut draft = Draft::new(builder);
-    let rows = Rows::new(&mut draft, job, axes, &Body::identity());
+    let rows = Rows::new(&mut draft, job, axes, prologue);
+    let dtype = rows.terms.result;
     let tail = Tail::new(&mut draft, job, 1, dtype, epilogue);
     let to = draft.result(job, Access::Write);
     let count = rows.count();

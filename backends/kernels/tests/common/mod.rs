@@ -117,6 +117,8 @@ pub struct Model {
     size: f32,
     /// Relative to the largest element.
     tolerance: f32,
+    /// How far integers may be off, where they are rounded sums of floats.
+    pub steps: i64,
     /// Scalar kernels may be among the program's.
     pub mixed: bool,
     /// Machines besides those that every model is checked on.
@@ -133,6 +135,7 @@ impl Model {
             feeds: Vec::new(),
             size,
             tolerance,
+            steps: 0,
             mixed: false,
             more: &[],
             options: Options { winograd: None, ..Options::default() },
@@ -218,7 +221,7 @@ impl Model {
     fn compare(&self, got: &Tensor, want: &Tensor, machine: &str) {
         if want.dtype() != Dtype::F32 {
             for (i, (g, w)) in got.to_i64s().iter().zip(want.to_i64s()).enumerate() {
-                assert!(*g == w, "element {i} of {:?}: {g}, not {w}, on the machine `{machine}`", want.shape());
+                assert!((g - w).abs() <= self.steps, "element {i} of {:?}: {g}, not {w}, on the machine `{machine}`", want.shape());
             }
             return;
         }

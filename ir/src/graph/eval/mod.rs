@@ -190,9 +190,11 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
         Op::Scatter { kind } => scatter::scatter(operands[0], operands[1], operands[2], *kind)?,
         Op::Compact { .. } => shape::compact(operands[0], operands[1], &shape)?,
         Op::Suppress { most } => suppress::suppress(operands, *most, &shape)?,
-        Op::Softmax { axis, log, prologue } => reduce::softmax(&map::prologue(operands[0], prologue), *axis, *log),
-        Op::Norm { axes, epsilon, center, epilogue } => {
-            map::finish_tensor(reduce::norm(operands[0], axes, epsilon.0, *center), epilogue, extra)
+        Op::Softmax { axis, log, prologue, epilogue } => {
+            map::finish_tensor(reduce::softmax(&map::prologue(operands[0], prologue), *axis, *log), epilogue, extra)
+        }
+        Op::Norm { axes, epsilon, center, prologue, epilogue } => {
+            map::finish_tensor(reduce::norm(&map::prologue(operands[0], prologue), axes, epsilon.0, *center), epilogue, extra)
         }
         Op::Attention { causal, guarded, prologue } => {
             let causal = match causal {
