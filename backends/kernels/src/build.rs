@@ -12,7 +12,7 @@ use ir::dim::Dim;
 use ir::kernel::{Facts, Kernel, KernelBody};
 use ir::program::{Address, Call, Choice, Packed, Part, Port, Program, STATE_ALIGN, Step, Verdict, When};
 use ir::tensor::Tensor;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A piece of memory, by number.
@@ -108,6 +108,8 @@ pub struct Builder<'a> {
     reshapes: Vec<(Tensor, Tensor)>,
     /// Weights in blocks, by their numbers and scales, and as panels have them.
     words: Vec<([Tensor; 3], bool, Tensor)>,
+    /// Constants that were last gone through from their start.
+    read: BTreeSet<usize>,
     /// What the steps to come ask of symbols.
     pub when: Vec<When>,
     /// Set while a node is lowered by kernels that go exactly as far as symbols say. While it is not, shapes are what they say.
@@ -140,6 +142,7 @@ impl<'a> Builder<'a> {
             symbols_buffer: None,
             reshapes: Vec::new(),
             words: Vec::new(),
+            read: BTreeSet::new(),
             when: Vec::new(),
             open: None,
             state_bytes: 0,
@@ -196,6 +199,15 @@ impl<'a> Builder<'a> {
         let words = make();
         self.words.push((parts.map(Tensor::clone), swapped, words.clone()));
         words
+    }
+
+    /// Whether to go through a constant from its end: what was read last is still in a cache that all of it does not fit, if every
+    /// second reader does.
+    pub fn backwards(&mut self, buffer: BufferId) -> bool {
+        let Home::Constant(index) = self.buffers[buffer.0].home else { return false };
+        let again = self.read.contains(&index);
+        let _ = if again { self.read.remove(&index) } else { self.read.insert(index) };
+        again
     }
 
     /// Where the symbols' values lie.

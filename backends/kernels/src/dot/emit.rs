@@ -107,7 +107,11 @@ pub(super) fn write(mut emit: Emit, builder: &mut Builder) -> bool {
         pointers.extend([Pointer { buffer, offset }, Pointer { buffer: factors, offset: 0 }]);
     }
     let outside = emit.panels_outside();
-    let pieces = emit.pieces(&batch, emit.cut(&batch, outside, builder.tasks), outside, &pointers);
+    let mut pieces = emit.pieces(&batch, emit.cut(&batch, outside, builder.tasks), outside, &pointers);
+    if builder.backwards(b.buffer) {
+        pieces.reverse();
+        pieces.iter_mut().for_each(|(_, lists)| lists.reverse());
+    }
     builder.step(pieces, product.macs);
     true
 }
