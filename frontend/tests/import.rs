@@ -466,3 +466,32 @@ fn averages_of_doubles_are_doubles() {
     let made = written.run(&[Tensor::splat(Dtype::F64, &[1, 1, 4, 4], &Literal::number(Dtype::F64, 0.7).to_bytes())]);
     assert!(made[0].to_f64s().iter().all(|y| (y - 0.7).abs() < 1e-15), "{:?}", made[0].to_f64s());
 }
+
+#[test]
+fn weights_of_few_bits_stay_packed_and_may_belong_to_groups_in_any_order() {
+    let (k, n, block) = (32usize, 3usize, 16usize);
+    let numbers: Vec<u8> = (0..n * k).map(|i| (i * 7 % 16) as u8).collect();
+    let raw_data: Vec<u8> = numbers.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+    let bytes = onnx_protobuf::TensorProto { name: "b".into(), dims: vec![3, 2, 8], data_type: 2, raw_data, ..Default::default() };
+    let groups: Vec<i32> = (0..k as i32).map(|i| i / 3 % 2).collect();
+    let order =
+        onnx_protobuf::TensorProto { name: "g".into(), dims: vec![32], data_type: 6, int32_data: groups.clone(), ..Default::default() };
+    let scales = [0.5, 0.25, -1.0, 2.0, 0.125, 1.0];
+    let run = |inputs: &[&str]| {
+        let sizes = [("K", k), ("N", n), ("bits", 4), ("block_size", block)].map(|(name, value)| int(name, value as i64));
+        let nodes =
+            vec![onnx_protobuf::NodeProto { domain: "com.microsoft".into(), ..node("MatMulNBits", inputs, &["y"], sizes.to_vec()) }];
+        let mut written = model(17, graph(x(&["1", "32"]), nodes, y(&["1", "3"])));
+        let own = onnx_protobuf::OperatorSetIdProto { domain: "com.microsoft".into(), version: 1, ..Default::default() };
+        written.model.opset_import.push(own);
+        written.constants(vec![bytes.clone(), floats_tensor("s", &[6], &scales), order.clone()])
+    };
+    let want = |group: &dyn Fn(usize) -> usize| -> Vec<f32> {
+        let weight = |j: usize, i: usize| (f32::from(numbers[j * k + i]) - 8.0) * scales[j * 2 + group(i)];
+        (0..n).map(|j| (0..k).map(|i| i as f32 * weight(j, i)).sum()).collect()
+    };
+    let plain = run(&["x", "b", "s"]);
+    assert!(plain.text().contains("dequantize"), "{}", plain.text());
+    assert_eq!(plain.run(&[counted(&[1, 32])])[0].to_f32s(), want(&|i| i / block));
+    assert_eq!(run(&["x", "b", "s", "", "g"]).run(&[counted(&[1, 32])])[0].to_f32s(), want(&|i| groups[i] as usize));
+}

@@ -240,3 +240,18 @@ fn three_by_three_filters_take_fewer_products() {
         m.check(&[y]);
     }
 }
+
+#[test]
+fn weights_that_come_again_lie_once_and_are_read_from_their_end() {
+    let mut m = model();
+    let (a, b, w) = (m.input(&[1, 96]), m.input(&[1, 96]), m.constant(1, &[96, 1024]));
+    let (y, z) = (m.add(dot("{ a }"), &[a, w]), m.add(dot("{ a }"), &[b, w]));
+    let program = m.lower(&[y, z], &WIDE, &WIDE);
+    assert_eq!(program.constants.len(), 1);
+    let order = |step: &ir::program::Step| step.calls.iter().map(|call| call.args[1]).collect::<Vec<_>>();
+    let [first, mut second] = [&program.steps[0], &program.steps[1]].map(order);
+    assert!(first.len() > 1, "the weights are worth several calls");
+    second.reverse();
+    assert_eq!(first, second);
+    m.check(&[y, z]);
+}

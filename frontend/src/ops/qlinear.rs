@@ -340,9 +340,7 @@ fn count(cx: &Cx, name: &str) -> Result<usize, Fault> {
 /// `a x b`, where `b` is `[n, k]` in blocks along `k`, each with a scale and a zero point.
 pub fn matmul_bits(cx: &mut Cx) -> Made {
     let (a, b, scales, zeros) = (cx.input(0)?, cx.input(1)?, cx.input(2)?, cx.optional(3));
-    if cx.optional(4).is_some() {
-        return Err(Fault::unsupported("an order of groups (g_idx) is not supported"));
-    }
+    let groups = cx.optional(4);
     let bias = cx.optional(5);
     cx.attrs.ignore(&["accuracy_level", "weight_prepacked"]);
     let (bits, k, n, block) = (bits(cx)?, count(cx, "K")?, count(cx, "N")?, count(cx, "block_size")?);
@@ -363,9 +361,14 @@ pub fn matmul_bits(cx: &mut Cx) -> Made {
         &format!("there are {blocks} scales for each of {n} rows"),
         &scales,
     )?;
-    let weights = match packed_weights(cx, &b, &scales, zeros.as_ref(), bits, [n, k, block])? {
+    if let Some(groups) = &groups {
+        let fits = groups.dtype() == Dtype::I32 && [k, blocks * block].map(Some).contains(&groups.ty.elements());
+        must_be(fits, &format!("there is a group for each of {k} positions"), groups)?;
+    }
+    let packed = if groups.is_none() { packed_weights(cx, &b, &scales, zeros.as_ref(), bits, [n, k, block])? } else { None };
+    let weights = match packed {
         Some(weights) => weights,
-        None => unpacked_weights(cx, &b, &scales, zeros, bits, [n, k, block])?,
+        None => unpacked_weights(cx, &b, &scales, zeros, groups, bits, [n, k, block])?,
     };
     let weights = cx.cast(&weights, a.dtype())?;
     let weights = cx.transpose(&weights, &[1, 0])?;
@@ -416,19 +419,20 @@ fn apart(bytes: &[u8], bits: usize) -> Vec<u8> {
     bytes.iter().flat_map(|&byte| (0..8 / bits).map(move |i| byte >> (i * bits) & mask)).collect()
 }
 
-/// The weights `[n, k]` as floats, for whatever is not constant.
+/// The weights `[n, k]` as floats, for whatever is not constant, or where `groups` say whose scale and zero point each position of K has.
 fn unpacked_weights(
     cx: &mut Cx,
     b: &Value,
     scales: &Value,
     zeros: Option<Value>,
+    groups: Option<Value>,
     bits: usize,
     [n, k, block]: [usize; 3],
 ) -> Result<Value, Fault> {
     let (blocks, bytes) = (k.div_ceil(block), (block * bits).div_ceil(8));
     let packed = cx.reshape(b, ir::dim::dims(&[n, blocks, bytes]))?;
     let numbers = unpacked(cx, &packed, bits)?;
-    let scale = cx.reshape(scales, ir::dim::dims(&[n, blocks, 1]))?;
+    let scale = cx.reshape(scales, ir::dim::dims(&[n, blocks]))?;
     let scale = cx.cast(&scale, Dtype::F32)?;
     let zero_point = match zeros {
         Some(zeros) if zeros.dtype() == Dtype::U8 => {
@@ -445,11 +449,20 @@ fn unpacked_weights(
         }
         None => cx.fill(Dtype::F32, f64::from(1 << (bits - 1)), &ir::dim::dims(&[n, blocks]))?,
     };
-    let zero_point = cx.reshape(&zero_point, ir::dim::dims(&[n, blocks, 1]))?;
-    let text = "{ t0 = cast.f32(a); t1 = sub(t0, c); mul(t1, b) }";
-    let weights = cx.pointwise(text, Dtype::F32, &[&numbers, &scale, &zero_point])?;
-    let weights = cx.reshape(&weights, ir::dim::dims(&[n, blocks * block]))?;
-    cx.part(&weights, 1, zero(), Dim::from(k))
+    const TEXT: &str = "{ t0 = cast.f32(a); t1 = sub(t0, c); mul(t1, b) }";
+    let Some(groups) = groups else {
+        let [scale, zero_point] =
+            [cx.reshape(&scale, ir::dim::dims(&[n, blocks, 1]))?, cx.reshape(&zero_point, ir::dim::dims(&[n, blocks, 1]))?];
+        let weights = cx.pointwise(TEXT, Dtype::F32, &[&numbers, &scale, &zero_point])?;
+        let weights = cx.reshape(&weights, ir::dim::dims(&[n, blocks * block]))?;
+        return cx.part(&weights, 1, zero(), Dim::from(k));
+    };
+    let groups = cx.part(&groups, 0, zero(), Dim::from(k))?;
+    let numbers = cx.reshape(&numbers, ir::dim::dims(&[n, blocks * block]))?;
+    let numbers = cx.part(&numbers, 1, zero(), Dim::from(k))?;
+    let zero_point = cx.reshape(&zero_point, ir::dim::dims(&[n, blocks]))?;
+    let [scale, zero_point] = [cx.gather(&scale, &groups, 1)?, cx.gather(&zero_point, &groups, 1)?];
+    cx.pointwise(TEXT, Dtype::F32, &[&numbers, &scale, &zero_point])
 }
 
 /// Rows of a table of a few bits, picked first and turned into floats then.
