@@ -256,6 +256,19 @@ impl Folder<'_> {
         Some(Affine { raw, zero: affine.zero.iter().map(|z| z + 128).collect(), ..affine.clone() })
     }
 
+    /// The same numbers as i8, if they are u8.
+    fn signed(&mut self, affine: &Affine) -> Option<Affine> {
+        if self.dtype(affine.raw) != Dtype::U8 {
+            return Some(affine.clone());
+        }
+        let known = self.twins.iter().find(|(_, twin)| **twin == affine.raw).map(|(signed, _)| *signed);
+        let raw = match known {
+            Some(signed) => signed,
+            None => self.relabelled(affine.raw)?,
+        };
+        Some(Affine { raw, zero: affine.zero.iter().map(|z| z - 128).collect(), ..affine.clone() })
+    }
+
     /// The u8 under another label of an i8.
     fn twin(&mut self, signed: NodeId) -> Option<NodeId> {
         if let Some(&twin) = self.twins.get(&signed) {

@@ -91,7 +91,8 @@ impl Folder<'_> {
 
     /// Both factors are computed: `sum(a b) - za sum(b) - zb sum(a) + k za zb`.
     fn by_data(&mut self, id: NodeId, a: &Affine, b: &Affine) -> Option<(NodeId, Vec<i32>)> {
-        let b = self.unsigned(b)?;
+        // machines multiply u8 by i8
+        let b = self.signed(b)?;
         let ((_, a_zero), (_, b_zero)) = (a.single()?, b.single()?);
         if !byte(self.dtype(b.raw)) {
             return None;

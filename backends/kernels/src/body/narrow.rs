@@ -152,6 +152,7 @@ impl Widen<'_> {
                 let wide = self.push(op, &[a, int(by.to_i64())]);
                 self.wrap(wide, ty)
             }
+            Min | Max if integer => self.bounded(op, args).unwrap_or_else(|| self.push(op, args)),
             // of bools as they are in a lane
             Eq | Ne if from[0] == Dtype::Bool => {
                 let differ = self.push(Xor, args);
@@ -275,6 +276,50 @@ impl Widen<'_> {
         let sum = self.push(ScalarOp::Add, &[a, float(MAGIC)]);
         let bits = self.push(ScalarOp::Bits(Dtype::I32), &[sum]);
         self.push_in(ScalarOp::Add, &[bits, int(-i64::from(MAGIC.to_bits()))], range)
+    }
+
+    /// A constant bound of an integer that a float was rounded to, as a bound of the float: it has others, which this one meets.
+    fn bounded(&mut self, op: ScalarOp, args: &[Arg]) -> Option<Arg> {
+        let (Arg::Term(i), Arg::Literal(limit)) = (args[0], args[1]) else { return None };
+        let term = |i: u16| self.out.terms[i as usize].clone();
+        let magic = i64::from(MAGIC.to_bits());
+        // as `nearest` made it
+        let Term { op: ScalarOp::Add, args: shifted } = term(i) else { return None };
+        let [Arg::Term(bits), Arg::Literal(by)] = shifted[..] else { return None };
+        let Term { op: ScalarOp::Bits(Dtype::I32), args: sum } = term(bits) else { return None };
+        let [Arg::Term(sum)] = sum[..] else { return None };
+        let Term { op: ScalarOp::Add, args: rounded } = term(sum) else { return None };
+        let [x @ Arg::Term(_), Arg::Literal(added)] = rounded[..] else { return None };
+        let offset = by.to_i64() + magic;
+        let limit = (limit.to_i64() - offset) as f64;
+        if added != Literal::f32(MAGIC) || !self.is_small(&x) || limit.abs() > SMALL {
+            return None;
+        }
+        let range = Range::after(op, &[self.range(&args[0]), self.range(&args[1])]);
+        let x = self.clamped(op, x, limit as f32)?;
+        let sum = self.push(ScalarOp::Add, &[x, float(MAGIC)]);
+        let bits = self.push(ScalarOp::Bits(Dtype::I32), &[sum]);
+        Some(self.push_in(ScalarOp::Add, &[bits, int(by.to_i64())], range))
+    }
+
+    /// `op`, Min or Max, of a float and a constant, where the float has such a bound already.
+    fn clamped(&mut self, op: ScalarOp, x: Arg, limit: f32) -> Option<Arg> {
+        let Arg::Term(i) = x else { return None };
+        let Term { op: outer, args } = self.out.terms[i as usize].clone();
+        let [inner, bound @ Arg::Literal(l)] = args[..] else { return None };
+        let (l, max) = (l.to_f64() as f32, op == ScalarOp::Max);
+        match outer {
+            ScalarOp::Min | ScalarOp::Max if outer == op => {
+                let nearer = if max { l.max(limit) } else { l.min(limit) };
+                Some(self.push(op, &[inner, float(nearer)]))
+            }
+            // bounds from both sides that leave something between them may change places
+            ScalarOp::Min | ScalarOp::Max if (limit <= l) == max => {
+                let inner = self.clamped(op, inner, limit)?;
+                Some(self.push(outer, &[inner, bound]))
+            }
+            _ => None,
+        }
     }
 
     /// Whether a float has no fraction.

@@ -287,7 +287,9 @@ impl Emit<'_> {
         let b = match self.pitch {
             Some(pitch) => {
                 let rows = range([(self.depth, pitch)].into_iter());
-                (moved.0 + rows.0, moved.1 + rows.1 + product.n as i64 * 4)
+                let padded = matches!(product.right, Right::InPlace { padded: true, .. });
+                let columns = if padded { product.n.next_multiple_of(self.lanes) } else { product.n };
+                (moved.0 + rows.0, moved.1 + rows.1 + columns as i64 * 4)
             }
             None => (moved.0, moved.1 + self.all_bytes()),
         };

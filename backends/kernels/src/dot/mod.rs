@@ -10,6 +10,7 @@
 
 mod blocked;
 mod choose;
+mod computed;
 mod emit;
 mod epilogue;
 mod extras;
@@ -64,8 +65,9 @@ pub struct Segment {
 pub enum Right {
     /// Constants `[k.., n]` of 32 bits each, packed here: a batch level moves by `steps` of them. Narrow ones are [`words`].
     Packed { matrices: Vec<Tensor>, steps: Vec<usize> },
-    /// In memory with contiguous columns; rows `pitch` bytes apart.
-    InPlace { place: Place, pitch: i64 },
+    /// In memory with contiguous columns, of 32 bits each; rows `pitch` bytes apart. `padded`: behind the last column of a row
+    /// whole vectors may be read.
+    InPlace { place: Place, pitch: i64, padded: bool },
 }
 
 /// A product with everything known but the tiles.
@@ -100,34 +102,59 @@ pub fn covers(job: &Job) -> bool {
     job.dtype == Dtype::F32 && job.operands[..2].iter().all(|o| o.dtype == Dtype::F32)
 }
 
-/// Emits the dot of `job`, if it is one for vectors: f32, or narrow integers by constants, with contiguous columns of B and C.
+/// Emits the dot of `job`, if it is one for vectors: f32 or narrow integers, with contiguous columns of B and C.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     if let Some(right) = &job.blocked {
         return blocked::lower(job, right, builder) || job.on_floats(|job| lower(job, builder));
     }
     let Op::Dot { trans_a, trans_b, epilogue } = job.op else { return false };
     let rank = job.shape.len();
-    let (m, n) = (job.shape[rank - 2], job.shape[rank - 1]);
+    let n = job.shape[rank - 1];
     let (a, b) = (&job.operands[0], &job.operands[1]);
     let k = a.shape[a.shape.len() - if *trans_a { 2 } else { 1 }];
     let Some(factors) = Factors::of(a.dtype, b.dtype) else { return false };
     let narrow = factors != Factors::FLOATS;
-    let known = !narrow || (b.constant().is_some() && !trans_a && k >= factors.in_step());
-    if !known || !factors.here(builder.facts) || k == 0 || (job.place.strides[rank - 1] != 1 && n > 1) {
+    if narrow && (*trans_a || k < factors.in_step()) {
+        return false;
+    }
+    if narrow && b.constant().is_none() {
+        return computed::lower(job, factors, builder);
+    }
+    if !factors.here(builder.facts) || k == 0 || (job.place.strides[rank - 1] != 1 && n > 1) {
         return false;
     }
     let Some((extras, epilogue)) = extras_of(factors.sum(), &job.operands[2..], epilogue, &job.shape, builder) else { return false };
-    let a_place = a.place(builder);
-    let a_at = matrix(&a_place.expand(&a.shape, &with_batch(&job.shape[..rank - 2], &a.shape)), *trans_a);
+    let Some(a_at) = left(a, *trans_a, &job.shape, builder) else { return false };
     let batch_shape = &job.shape[..rank - 2];
-    if narrow && a_at.strides[rank - 1] != 1 && k > 1 {
-        return false;
-    }
     let (mut right, b_steps) = right(b, *trans_b, batch_shape, (k, n), builder);
     if let (true, Right::Packed { matrices, .. }) = (narrow, &mut right) {
         *matrices = matrices.iter().map(|m| words(m, factors, k)).collect();
     }
-    let element = a.dtype.bytes() as i64;
+    emit(product(job, factors, (a_at, k), (right, b_steps), (extras, epilogue)), builder)
+}
+
+/// The first factor, lined up with the result. `None`: narrow numbers that do not follow each other along K.
+fn left(a: &Source, swapped: bool, shape: &[usize], builder: &mut Builder) -> Option<Place> {
+    let lead = &shape[..shape.len() - 2];
+    let at = matrix(&a.place(builder).expand(&a.shape, &with_batch(lead, &a.shape)), swapped);
+    let k = a.shape[a.shape.len() - if swapped { 2 } else { 1 }];
+    (a.dtype == Dtype::F32 || at.strides[shape.len() - 1] == 1 || k == 1).then_some(at)
+}
+
+/// The product of `job`: the first factor with its depth, the second with what each axis of the batch moves in it, and what
+/// comes behind the sums.
+fn product(
+    job: &Job,
+    factors: Factors,
+    (a_at, k): (Place, usize),
+    (right, b_steps): (Right, Vec<i64>),
+    (extras, epilogue): (Vec<Extra>, Body),
+) -> Product {
+    let narrow = factors != Factors::FLOATS;
+    let rank = job.shape.len();
+    let (m, n) = (job.shape[rank - 2], job.shape[rank - 1]);
+    let batch_shape = &job.shape[..rank - 2];
+    let element = factors.a.bytes() as i64;
     let extra_strides: Vec<Vec<i64>> = extras.iter().map(|e| extra_steps(e, rank)).collect();
     let level = |i: usize, count: usize, a: i64, b: i64| Level {
         count,
@@ -138,7 +165,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     };
     let batch = (0..rank - 2).map(|i| level(i, batch_shape[i], a_at.strides[i] * element, b_steps[i])).collect();
     let one = Level { count: 1, a: 0, b: 0, c: 0, extra: vec![0; extras.len()] };
-    let product = Product {
+    Product {
         name: if narrow { "dot8".into() } else { "dot".into() },
         factors,
         batch,
@@ -155,8 +182,7 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
         extras,
         epilogue,
         macs: job.shape.iter().product::<usize>() as u64 * k as u64,
-    };
-    emit(product, builder)
+    }
 }
 
 /// The second factor, and for each axis of the batch what it moves there: matrices if it is packed here, else bytes.
@@ -183,7 +209,7 @@ fn right(b: &Source, swapped: bool, batch_shape: &[usize], (k, n): (usize, usize
             let pitch = place.strides[r - 2] * 4;
             let expanded = place.expand(&shape, &with_batch(batch_shape, &shape));
             let steps = expanded.strides[..batch].iter().map(|stride| stride * 4).collect();
-            (Right::InPlace { place: expanded, pitch }, steps)
+            (Right::InPlace { place: expanded, pitch, padded: false }, steps)
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The sums of one tile over all of K. A machine takes elements of A splat by splat, from memory, or as lanes of
 //! vectors along K; B comes a vector at a time.
 
-use super::Level;
 use super::choose::{Left, left};
 use super::emit::{A, B, Emit};
 use super::panels::Panel;
 use super::way::Way;
+use super::{Level, Right};
 use crate::tile::{Pool, Writer, at};
 use ir::kernel::tile::{At, Operand, Stmt, V};
 
@@ -120,9 +120,10 @@ impl Tile<'_> {
         at(B, u as i64 * self.pitch() + (v * self.emit.lanes * 4) as i64)
     }
 
-    /// Packed panels are padded; B in place is not.
+    /// Packed panels are padded; B in place may not be.
     fn right_lanes(&self, v: usize) -> usize {
-        if self.emit.pitch.is_some() && v + 1 == self.vectors { self.last_lanes } else { self.emit.lanes }
+        let exact = matches!(self.emit.product.right, Right::InPlace { padded: false, .. });
+        if exact && v + 1 == self.vectors { self.last_lanes } else { self.emit.lanes }
     }
 
     /// The element of A in row `r`, so many bytes further along K.
