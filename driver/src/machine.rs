@@ -59,7 +59,8 @@ impl Built {
             0 => step.macs,
             done => step.macs.min(done),
         };
-        program.steps.iter().filter(|step| step.runs_at(&sizes)).map(least).sum()
+        let steps = program.steps.iter().enumerate().filter(|(_, step)| step.runs_at(&sizes));
+        steps.map(|(i, step)| least(step).saturating_mul(program.turns_at(i, &sizes))).sum()
     }
 }
 

@@ -59,27 +59,39 @@ pub fn summary(graph: &Graph) -> String {
 
 /// For Graphviz: boxes that compute, ellipses for inputs and outputs; constants are left out.
 pub fn dot(graph: &Graph) -> String {
-    let escape = |text: &str| crate::error::plain(text, WIDTH).replace('\\', "\\\\").replace('"', "\\\"");
     let mut out = String::from("digraph model {\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    draw(graph, "", &mut out);
+    out.push_str("}\n");
+    out
+}
+
+/// The nodes of a graph, their names behind `prefix`; regions are boxes of their own.
+fn draw(graph: &Graph, prefix: &str, out: &mut String) {
+    let escape = |text: &str| crate::error::plain(text, WIDTH).replace('\\', "\\\\").replace('"', "\\\"");
     for id in order(graph) {
         let shape = match graph.op(id) {
             Op::Const { .. } => continue,
             Op::Input { .. } => ", shape=ellipse",
             _ => "",
         };
+        let name = format!("{prefix}n{}", id.index());
         let label = [graph.op(id).mnemonic().to_string(), graph.ty(id).to_string(), graph.label(id)].map(|t| escape(&t)).join("\\n");
-        out.push_str(&format!("  n{} [label=\"{label}\"{shape}];\n", id.index()));
+        out.push_str(&format!("  {name} [label=\"{label}\"{shape}];\n"));
         for operand in graph.operands(id) {
             if !matches!(graph.op(operand), Op::Const { .. }) {
-                out.push_str(&format!("  n{} -> n{};\n", operand.index(), id.index()));
+                out.push_str(&format!("  {prefix}n{} -> {name};\n", operand.index()));
             }
         }
+        if let Op::Scan { trips, region, .. } = graph.op(id) {
+            out.push_str(&format!("  subgraph cluster_{name} {{\n  label=\"{}\";\n", escape(&format!("{trips} turns"))));
+            draw(region.graph(), &format!("{name}_"), out);
+            out.push_str("  }\n");
+        }
     }
-    for (i, (name, id)) in graph.outputs().iter().enumerate() {
-        out.push_str(&format!("  o{i} [label=\"{}\", shape=ellipse];\n  n{} -> o{i};\n", escape(name), id.index()));
+    for (i, (label, id)) in graph.outputs().iter().enumerate() {
+        let label = escape(label);
+        out.push_str(&format!("  {prefix}o{i} [label=\"{label}\", shape=ellipse];\n  {prefix}n{} -> {prefix}o{i};\n", id.index()));
     }
-    out.push_str("}\n");
-    out
 }
 
 #[cfg(test)]

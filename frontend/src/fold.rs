@@ -110,7 +110,9 @@ impl Build<'_> {
             | Op::Attention { .. }
             | Op::Resize { .. }
             | Op::Quantize { .. }
-            | Op::Dequantize { .. } => None,
+            | Op::Dequantize { .. }
+            | Op::Scan { .. }
+            | Op::Take { .. } => None,
         };
         Some(found.map_or((low, high), |(a, b)| (a.max(low), b.min(high))))
     }

@@ -536,6 +536,11 @@ impl<'m, 'o> Importer<'m, 'o> {
         self.faults.len()
     }
 
+    /// Takes back the faults from number `first` on: what was tried is done in another way.
+    pub fn untell(&mut self, first: usize) {
+        self.faults.truncate(first);
+    }
+
     /// Gives the faults from number `first` on a help, where they have none.
     pub fn advise(&mut self, first: usize, help: &str) {
         for fault in self.faults.iter_mut().skip(first) {
@@ -551,14 +556,6 @@ impl<'m, 'o> Importer<'m, 'o> {
             return Err(Fault::limit(format!("the model has more than {} nodes, its loops unrolled", self.build.limits.nodes)));
         }
         Ok(())
-    }
-
-    /// Whether so many turns are left in the budget. Fault: they are not.
-    pub fn turns(&mut self, count: usize) -> Result<(), Fault> {
-        match count <= self.build.limits.nodes.saturating_sub(self.nodes) {
-            true => Ok(()),
-            false => Err(Fault::limit(format!("{count} turns would be unrolled; a model has at most {} nodes", self.build.limits.nodes))),
-        }
     }
 
     fn descend(&mut self) -> Result<(), Fault> {

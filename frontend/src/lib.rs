@@ -17,6 +17,7 @@ mod signature;
 mod source;
 mod symbolic;
 mod tensors;
+mod turns;
 mod wiring;
 
 use std::collections::BTreeMap;

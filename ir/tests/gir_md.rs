@@ -1,6 +1,6 @@
 //! `docs/gir.md` says what the tables say, and its example is a graph. `BLESS=1` prints the tables anew.
 
-use ir::graph::op::{ArgKind, Coordinate, CumulateKind, PadMode, ReduceKind, ResizeMode, ScatterKind, WindowKind};
+use ir::graph::op::{ArgKind, Coordinate, CumulateKind, PadMode, ReduceKind, ResizeMode, Rows, ScatterKind, WindowKind};
 use ir::graph::{text, verify};
 use ir::scalar::{Class, ScalarOp};
 use ir::{Dtype, Op};
@@ -31,6 +31,7 @@ fn spelled(ty: &str) -> String {
         "ArgKind" => ArgKind::WORDS,
         "CumulateKind" => CumulateKind::WORDS,
         "ScatterKind" => ScatterKind::WORDS,
+        "Rows" => Rows::WORDS,
         "ResizeMode" => ResizeMode::WORDS,
         "Coordinate" => Coordinate::WORDS,
         other => panic!("how is a {other} written?"),
@@ -44,6 +45,7 @@ fn operators() -> String {
         let attribute = |(name, ty): &(&str, &str)| match *name {
             "body" | "epilogue" => "`do` body".into(),
             "prologue" => "`pre` body".into(),
+            "region" => "`turn` graph".into(),
             _ => format!("`{name}`: {}", spelled(ty)),
         };
         let attributes: Vec<String> = row.attributes.iter().map(attribute).collect();

@@ -44,7 +44,7 @@ impl Recipe {
     }
 }
 
-const O0: &[&Pass] = &[&DEAD, &QUANTIZATION, &EXPAND, &FOLD, &ORDER];
+const O0: &[&Pass] = &[&DEAD, &QUANTIZATION, &EXPAND, &FOLD, &REGIONS, &ORDER];
 const O2: &[&Pass] = &[
     &DEAD,
     &FOLD,
@@ -61,12 +61,27 @@ const O2: &[&Pass] = &[
     &CONSTANTS,
     &TIDY,
     &DEAD,
+    &REGIONS,
     &ORDER,
 ];
 
 /// Every pass, each once.
-pub const ALL: &[&Pass] =
-    &[&DEAD, &QUANTIZATION, &EXPAND, &FOLD, &CONSTANTS, &SIMPLIFY, &TRANSPOSES, &LAYOUT, &RECOMPOSE, &FUSE, &ATTENTION, &TIDY, &ORDER];
+pub const ALL: &[&Pass] = &[
+    &DEAD,
+    &QUANTIZATION,
+    &EXPAND,
+    &FOLD,
+    &CONSTANTS,
+    &SIMPLIFY,
+    &TRANSPOSES,
+    &LAYOUT,
+    &RECOMPOSE,
+    &FUSE,
+    &ATTENTION,
+    &TIDY,
+    &REGIONS,
+    &ORDER,
+];
 
 pub static DEAD: Pass = Pass { name: "dead", about: "nodes that no output needs go", required: false, run: Work::Whole(clean::dead) };
 
@@ -82,6 +97,13 @@ pub static QUANTIZATION: Pass = Pass {
 
 pub static EXPAND: Pass =
     Pass { name: "expand", about: "quantize and dequantize become maps", required: true, run: Work::Whole(quantization::expand::expand) };
+
+pub static REGIONS: Pass = Pass {
+    name: "regions",
+    about: "constants go into the turns of scans, which all passes simplify as well",
+    required: true,
+    run: Work::Regions,
+};
 
 pub static ORDER: Pass = Pass { name: "order", about: "nodes are numbered in the order of the model", required: true, run: Work::Order };
 

@@ -8,6 +8,7 @@ use crate::clean;
 use crate::quantization::{self, Folded, Semantics};
 use crate::recipe::{self, Recipe};
 use crate::rule::{Match, Rewrite, Rule, Val};
+use ir::graph::region::{Region, sink_constants};
 use ir::graph::{Names, verify};
 use ir::{Fault, Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +34,8 @@ pub enum Work {
     Order,
     /// Fold quantized arithmetic.
     Quantization,
+    /// Constants go into the regions of scans, and what runs on the graph runs on these.
+    Regions,
 }
 
 /// How many rewrites may still happen.
@@ -172,7 +175,7 @@ pub fn run(graph: &mut Graph, passes: &[&'static Pass], options: &Options, obser
     if !faults.is_empty() {
         return Err(faults);
     }
-    let mut runner = Runner::new(options);
+    let mut runner = Runner { passes, ..Runner::new(options) };
     for (index, &pass) in passes.iter().enumerate() {
         runner.pass(graph, index, pass, observer);
     }
@@ -192,7 +195,8 @@ pub fn run(graph: &mut Graph, passes: &[&'static Pass], options: &Options, obser
 pub fn meaning(graph: &Graph, semantics: Semantics) -> Graph {
     let mut meant = graph.clone();
     let options = Options { semantics, ..Options::default() };
-    run(&mut meant, &[&recipe::DEAD, &recipe::FOLD, &recipe::QUANTIZATION], &options, &mut ()).expect("nothing is to be skipped");
+    run(&mut meant, &[&recipe::DEAD, &recipe::FOLD, &recipe::QUANTIZATION, &recipe::REGIONS], &options, &mut ())
+        .expect("nothing is to be skipped");
     meant
 }
 
@@ -224,6 +228,8 @@ fn unknown_skips(skip: &[String]) -> Vec<Fault> {
 
 struct Runner<'a> {
     options: &'a Options,
+    /// All of the recipe.
+    passes: &'a [&'static Pass],
     fuel: Fuel,
     report: Report,
     pass: &'static str,
@@ -240,6 +246,7 @@ impl<'a> Runner<'a> {
     fn new(options: &'a Options) -> Runner<'a> {
         Runner {
             options,
+            passes: &[],
             fuel: Fuel::new(options.fuel),
             report: Report::default(),
             pass: "",
@@ -276,6 +283,10 @@ impl<'a> Runner<'a> {
                         self.report.log.extend(found.log);
                     }
                 }
+                Work::Regions => {
+                    self.look_at(graph);
+                    self.regions(graph);
+                }
                 Work::Order => {
                     self.look_at(graph);
                     clean::order(graph, &self.age);
@@ -299,6 +310,37 @@ impl<'a> Runner<'a> {
         self.summary.nodes_after = graph.len();
         observer.after(index, pass, graph, &self.summary);
         self.report.passes.push(std::mem::take(&mut self.summary));
+    }
+
+    /// The passes on the region of every scan, with what they read of constants inside.
+    fn regions(&mut self, graph: &mut Graph) {
+        let scans: Vec<NodeId> = graph.order().into_iter().filter(|&id| matches!(graph.op(id), Op::Scan { .. })).collect();
+        for mut id in scans {
+            if let Some((op, operands)) = sink_constants(graph, id).filter(|_| self.fuel.take()) {
+                let names = graph.node(id).names.clone();
+                let new = graph.add(op, &operands, &names).expect("it takes fewer of the same operands");
+                self.age.insert(new, self.age.get(&id).copied().unwrap_or(usize::MAX));
+                graph.replace(id, new);
+                graph.remove_unused(id);
+                self.summary.rewrites += 1;
+                id = new;
+            }
+            let mut op = graph.op(id).clone();
+            let Op::Scan { region, .. } = &mut op else { continue };
+            let mut inner = region.graph().clone();
+            let options = Options { fuel: self.fuel.left(), ..self.options.clone() };
+            let report = run(&mut inner, self.passes, &options, &mut ()).expect("the names to skip were looked at");
+            self.fuel = Fuel::new(report.fuel_left);
+            if report.rewrites() > 0 {
+                self.summary.rewrites += report.rewrites();
+                *region = Region::new(inner);
+                graph.set_op(id, op);
+            }
+            self.report.log.extend(report.log);
+            self.report.mismatches.extend(report.mismatches);
+            self.report.unsettled.extend(report.unsettled);
+            self.report.refused.extend(report.refused);
+        }
     }
 
     fn skips(&self, name: &str) -> bool {

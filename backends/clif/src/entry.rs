@@ -14,7 +14,7 @@ use ir::program::{STATE_ALIGN, WEIGHTS_ALIGN};
 
 use crate::Target;
 use crate::function::{Body, I32, I64, function};
-use crate::steps::{CALLS, GUARD, WHEN, step_bytes, steps};
+use crate::steps::{BACK, CALLS, GUARD, TURN, TURNS, WHEN, step_bytes, steps};
 use crate::symbols::Sizes;
 
 /// A model to enter.
@@ -111,12 +111,15 @@ pub(crate) mod status {
     pub const CPU: i64 = 5;
 }
 
-/// The context of a run, on its stack: the level's function, the step at work, the status of a failed call, and the bases that
-/// addresses count from.
+/// The context of a run, on its stack: the level's function, the step at work, the status of a failed call, the turns that were
+/// made of the repeat at work and that are left behind this one, the bases that addresses count from, and behind these the turns
+/// that were made of every repeat.
 const EXECUTE: i32 = 0;
 const AT_STEP: i32 = 8;
 const STATUS: i32 = 16;
-pub(crate) const BASES: i32 = 24;
+pub(crate) const TURN_NOW: i32 = 24;
+pub(crate) const TURN_LEFT: i32 = 32;
+pub(crate) const BASES: i32 = 40;
 /// Numbers of bases.
 pub(crate) const ARENA: usize = 0;
 pub(crate) const SCRATCH: usize = 1;
@@ -160,7 +163,13 @@ pub fn entry(target: &Target, entry: &Entry) -> Result<Vec<Symbol>, Fault> {
     let (name, task) = (format!("{}.run", entry.name), format!("{}.task", entry.name));
     symbols.push(function(&target.any, target.machine, &task, &[I64; 3], &[], write_task)?);
     symbols.push(function(&target.any, target.machine, &name, &[I64], &[I32], |body, params| {
-        let context = body.stack(BASES as u32 + 8 * (FIRST_PORT + first.inputs.len() + first.outputs.len()) as u32);
+        let repeats = programs.iter().map(|p| p.repeats.len()).max().unwrap_or(0);
+        let ports = FIRST_PORT + first.inputs.len() + first.outputs.len();
+        let context = body.stack(BASES as u32 + 8 * (ports + repeats) as u32);
+        for repeat in 0..repeats {
+            let zero = body.long(0);
+            body.store(zero, context, BASES + 8 * (ports + repeat) as i32);
+        }
         Run { body, entry, memory, step_bytes, call: params[0], context, fails: BTreeMap::new() }.write(&task);
     })?);
     Ok(symbols)
@@ -465,6 +474,10 @@ impl Run<'_, '_, '_> {
 
         body.at(inside);
         let done = body.block();
+        let repeats = step_bytes > i64::from(TURN);
+        if repeats {
+            tell_turn(body, step, context);
+        }
         if step_bytes > i64::from(WHEN) {
             leave_unless(body, step, context, done);
         }
@@ -508,6 +521,14 @@ impl Run<'_, '_, '_> {
         }
         let then = body.add_imm(step, step_bytes);
         body.set(at, then);
+        if repeats {
+            let back = body.load_u32(step, BACK);
+            let ends = body.cmp_imm(IntCC::NotEqual, back, 0);
+            body.when(ends, |body| {
+                let next = end_turn(body, step, context, back, then);
+                body.set(at, next);
+            });
+        }
         body.jump(head);
 
         body.at(failed);
@@ -519,6 +540,53 @@ impl Run<'_, '_, '_> {
 /// Nanoseconds since some moment.
 fn now(body: &mut Body) -> Value {
     body.call("maquette_clock_ns", &[], Some(I64)).expect("it was asked for")
+}
+
+/// How many turns the repeat around a step takes, and where those that were made are counted.
+fn turns(body: &mut Body, step: Value, context: Value) -> (Value, Value) {
+    let place = body.load_u32(step, TURN);
+    let place = body.add(context, place);
+    let turns = body.load(I32, step, TURNS);
+    let turns = body.b.ins().sextend(I64, turns);
+    let count = body.var(I64, turns);
+    let is_symbol = body.cmp_imm(IntCC::SignedLessThan, turns, 0);
+    body.when(is_symbol, |body| {
+        let symbols = body.load(I64, context, BASES + 8 * SYMBOLS as i32);
+        let index = body.b.ins().bnot(turns);
+        let index = body.mul_imm(index, 8);
+        let at = body.add(symbols, index);
+        let value = body.load(I64, at, 0);
+        body.set(count, value);
+    });
+    (body.get(count), place)
+}
+
+/// Writes into the context which turn of its repeat a step is in.
+fn tell_turn(body: &mut Body, step: Value, context: Value) {
+    let place = body.load_u32(step, TURN);
+    let inside = body.cmp_imm(IntCC::NotEqual, place, 0);
+    body.when(inside, |body| {
+        let (count, place) = turns(body, step, context);
+        let now = body.load(I64, place, 0);
+        let left = body.b.ins().isub(count, now);
+        let left = body.add_imm(left, -1);
+        body.store(now, context, TURN_NOW);
+        body.store(left, context, TURN_LEFT);
+    });
+}
+
+/// Counts a turn whose last step is done. The step that comes then: `next`, or the first of the next turn.
+fn end_turn(body: &mut Body, step: Value, context: Value, back: Value, next: Value) -> Value {
+    let (count, place) = turns(body, step, context);
+    let made = body.load(I64, place, 0);
+    let made = body.add_imm(made, 1);
+    let again = body.cmp(IntCC::SignedLessThan, made, count);
+    let zero = body.long(0);
+    let counted = body.b.ins().select(again, made, zero);
+    body.store(counted, place, 0);
+    let first = body.b.ins().isub(step, back);
+    let first = body.add_imm(first, 1);
+    body.b.ins().select(again, first, next)
 }
 
 /// Goes to `skip` unless all that the step asks of symbols holds.

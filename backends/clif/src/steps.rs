@@ -4,13 +4,17 @@
 //!
 //! The table starts with its steps, 12 bytes each: where its records start (from the start of the table), how many they are,
 //! how many calls they make; where a model has steps that not every size wants, 4 bytes more: what the step asks of symbols,
-//! from the step on. That is a count, then for each the symbol's place in bytes, its least and its largest value, 64 bits each. A record holds, little endian:
+//! from the step on. That is a count, then for each the symbol's place in bytes, its least and its largest value, 64 bits each.
+//! Where a model repeats steps there are 12 bytes more: the place in the context of the turns that were made of the innermost
+//! repeat around the step (0: there is none), how many it takes (below 0: as many as the symbol says whose number's complement
+//! it is), and one more than the bytes of the table to go back behind the step (0: on to the next). A record holds, little endian:
 //! ```text
 //! u16 kernel      its number, and bit 15 if it returns a status
 //! u16 base[slots] which base each argument counts from
 //! u32 first       the number of its first call within the step
 //! u32 period[depth - 1]   calls per turn of each count but the innermost, inner first
-//! int offset, stride[depth]   for each slot; inner first; 32 bits, or 64 where a program needs it
+//! int offset, stride[depth]   for each slot; inner first; 32 bits, or 64 where a program needs it; then, where a model
+//!                     repeats steps, how far it moves from turn to turn; below 0 it counts from the last turn
 //! ```
 
 use artifact::{Content, Symbol};
@@ -19,16 +23,19 @@ use cranelift_codegen::ir::{BlockArg, InstBuilder, JumpTableData, MemFlagsData, 
 use ir::Program;
 use ir::fault::Fault;
 use ir::kernel::KernelBody;
-use ir::program::{Address, Call};
+use ir::program::{Address, Call, Turns};
 
 use crate::Target;
-use crate::entry::{ARENA, BASES, FIRST_PORT, Level, SCRATCH, STATE, SYMBOLS, WEIGHTS};
+use crate::entry::{ARENA, BASES, FIRST_PORT, Level, SCRATCH, STATE, SYMBOLS, TURN_LEFT, TURN_NOW, WEIGHTS};
 use crate::function::{Body, I32, I64, function};
 
 /// Bytes of a step in the tables of these programs.
 pub(crate) fn step_bytes(programs: &[&Program]) -> i64 {
     let guarded = programs.iter().flat_map(|p| &p.steps).any(|step| !step.when.is_empty());
-    i64::from(WHEN) + if guarded { 4 } else { 0 }
+    match programs.iter().any(|p| !p.repeats.is_empty()) {
+        true => i64::from(BACK) + 4,
+        false => i64::from(WHEN) + if guarded { 4 } else { 0 },
+    }
 }
 
 /// Bytes of what a step asks of one symbol.
@@ -38,6 +45,10 @@ const RECORDS: i32 = 0;
 const COUNT: i32 = 4;
 pub(crate) const CALLS: i32 = 8;
 pub(crate) const WHEN: i32 = 12;
+/// Only where steps repeat.
+pub(crate) const TURN: i32 = 16;
+pub(crate) const TURNS: i32 = 20;
+pub(crate) const BACK: i32 = 24;
 
 const RETURNS_STATUS: u16 = 1 << 15;
 
@@ -54,6 +65,8 @@ struct Run {
 struct Strided {
     base: usize,
     offset: u64,
+    /// From turn to turn.
+    advance: i64,
     /// One per count.
     strides: Vec<i64>,
 }
@@ -61,7 +74,7 @@ struct Strided {
 impl Run {
     fn of(call: &Call, level: &Level) -> Run {
         let inputs = level.program.inputs.len();
-        let args = call.args.iter().map(|address| {
+        let args = call.args.iter().enumerate().map(|(i, address)| {
             let (base, offset) = match *address {
                 Address::Arena { offset } => (ARENA, offset),
                 Address::Scratch { offset } => (SCRATCH, offset),
@@ -71,7 +84,7 @@ impl Run {
                 Address::Output { index, offset } => (FIRST_PORT + inputs + index, offset),
                 Address::Symbols { offset } => (SYMBOLS, offset),
             };
-            Strided { base, offset, strides: Vec::new() }
+            Strided { base, offset, advance: call.advance_of(i), strides: Vec::new() }
         });
         Run { kernel: call.kernel, counts: Vec::new(), args: args.collect() }
     }
@@ -83,7 +96,7 @@ impl Run {
     /// The distance to `next`, argument by argument, if nothing else differs.
     fn distance(&self, next: &Run) -> Option<Vec<i64>> {
         let alike = self.kernel == next.kernel && self.counts == next.counts;
-        let same = |(a, b): (&Strided, &Strided)| a.base == b.base && a.strides == b.strides;
+        let same = |(a, b): (&Strided, &Strided)| a.base == b.base && a.advance == b.advance && a.strides == b.strides;
         let alike = alike && self.args.len() == next.args.len() && self.args.iter().zip(&next.args).all(same);
         alike.then(|| self.args.iter().zip(&next.args).map(|(a, b)| b.offset.wrapping_sub(a.offset) as i64).collect())
     }
@@ -116,6 +129,8 @@ struct Form {
     depth: usize,
     /// Offsets and strides take 64 bits.
     wide: bool,
+    /// Arguments may move from turn to turn.
+    moves: bool,
 }
 
 impl Form {
@@ -134,8 +149,12 @@ impl Form {
     fn numbers(&self) -> usize {
         (self.periods() + 4 * (self.depth - 1)).next_multiple_of(self.number())
     }
+    /// Numbers of an argument.
+    fn each(&self) -> usize {
+        1 + self.depth + usize::from(self.moves)
+    }
     fn bytes(&self) -> usize {
-        self.numbers() + self.slots * (1 + self.depth) * self.number()
+        self.numbers() + self.slots * self.each() * self.number()
     }
 }
 
@@ -146,18 +165,20 @@ pub(crate) fn steps(target: &Target, level: &Level, name: &str, worker_bytes: u6
     let mut best: Option<(usize, usize, Vec<Vec<Run>>)> = None;
     let mut runs: Vec<Vec<Run>> = program.steps.iter().map(|step| step.calls.iter().map(|call| Run::of(call, level)).collect()).collect();
     let slots = program.steps.iter().flat_map(|s| &s.calls).map(|call| call.args.len()).max().unwrap_or(0);
+    let moves = step_bytes > i64::from(TURN);
     for depth in 1..=3 {
         runs = runs.into_iter().map(fold).collect();
-        let bytes = Form { slots, depth, wide: false }.bytes() * runs.iter().map(Vec::len).sum::<usize>();
+        let bytes = Form { slots, depth, wide: false, moves }.bytes() * runs.iter().map(Vec::len).sum::<usize>();
         if best.as_ref().is_none_or(|(least, ..)| bytes < *least) {
             best = Some((bytes, depth, runs.clone()));
         }
     }
     let (_, depth, runs) = best.expect("there is a depth of 1");
     let numbers = runs.iter().flatten().flat_map(|run| &run.args);
-    let mut fits = numbers.map(|arg| arg.offset <= u64::from(u32::MAX) && arg.strides.iter().all(|s| i32::try_from(*s).is_ok()));
+    let small = |n: &i64| i32::try_from(*n).is_ok();
+    let mut fits = numbers.map(|arg| arg.offset <= u64::from(u32::MAX) && arg.strides.iter().chain([&arg.advance]).all(small));
     let wide = !fits.all(|fits| fits);
-    let form = Form { slots, depth, wide };
+    let form = Form { slots, depth, wide, moves };
     let many = runs.iter().any(|runs| runs.len() > 1);
     let table =
         table(level, &form, &runs, step_bytes as usize).ok_or_else(|| Fault::limit(format!("`{name}` takes too many calls to compile")))?;
@@ -190,6 +211,9 @@ fn table(level: &Level, form: &Form, runs: &[Vec<Run>], step_bytes: usize) -> Op
         if let Some(place) = places.get(number) {
             heads.extend(word((steps + place - head) as u64)?.to_le_bytes());
         }
+        if form.moves {
+            heads.extend(turns(level, number, step_bytes)?.iter().flat_map(|field| field.to_le_bytes()));
+        }
         let mut first = 0;
         for run in step {
             let begin = records.len();
@@ -214,6 +238,9 @@ fn table(level: &Level, form: &Form, runs: &[Vec<Run>], step_bytes: usize) -> Op
                 let mut number = |value: u64| records.extend(&value.to_le_bytes()[..form.number()]);
                 number(arg.offset);
                 arg.strides.iter().for_each(|stride| number(*stride as u64));
+                if form.moves {
+                    number(arg.advance as u64);
+                }
             }
             records.resize(begin + form.bytes(), 0);
             first += run.calls();
@@ -223,6 +250,28 @@ fn table(level: &Level, form: &Form, runs: &[Vec<Run>], step_bytes: usize) -> Op
     heads.extend(guards);
     heads.extend(records);
     Some(heads)
+}
+
+/// Where the turns of a step are counted, how many they are, how many bytes to go back behind it.
+fn turns(level: &Level, step: usize, step_bytes: usize) -> Option<[i32; 3]> {
+    let program = level.program;
+    let Some(repeat) = program.repeat_of(step) else { return Some([0; 3]) };
+    let turns = match program.repeats[repeat].turns {
+        Turns::Fixed(turns) => i32::try_from(turns).ok()?,
+        Turns::Symbol(symbol) => !i32::try_from(symbol).ok()?,
+    };
+    let back = match program.repeat_ending(step) {
+        Some(ending) => i32::try_from((step - program.repeats[ending].first) * step_bytes).ok()?,
+        None => 0,
+    };
+    // a repeat of one step goes back to itself, which is not to go on
+    let back = if program.repeat_ending(step).is_some() { back + 1 } else { 0 };
+    Some([turn_place(program, repeat), turns, back])
+}
+
+/// Where the turns of a repeat are counted in the context, behind the bases.
+fn turn_place(program: &Program, repeat: usize) -> i32 {
+    BASES + 8 * (FIRST_PORT + program.inputs.len() + program.outputs.len() + repeat) as i32
 }
 
 /// What steps ask of symbols, each list once, and where that of each step starts.
@@ -329,7 +378,7 @@ impl Execute<'_, '_, '_> {
     }
 
     fn number(&mut self, record: Value, slot: usize, nth: usize) -> Value {
-        let at = self.form.numbers() + (slot * (1 + self.form.depth) + nth) * self.form.number();
+        let at = self.form.numbers() + (slot * self.form.each() + nth) * self.form.number();
         match (self.form.wide, nth) {
             (true, _) => self.body.load(I64, record, at as i32),
             (false, 0) => self.body.load_u32(record, at as i32),
@@ -341,6 +390,7 @@ impl Execute<'_, '_, '_> {
         let scratch = self.level.program.steps.iter().flat_map(|s| &s.calls).flat_map(|c| &c.args);
         let scratch = scratch.into_iter().any(|a| matches!(a, Address::Scratch { .. }));
         let own = scratch.then(|| self.body.mul_imm(worker, self.worker_bytes as i64));
+        let turn = self.form.moves.then(|| [TURN_NOW, TURN_LEFT].map(|place| self.body.load(I64, self.context, place)));
         let mut args = Vec::new();
         for slot in 0..self.form.slots {
             let base = self.body.load_u16(record, (self.form.bases() + 2 * slot) as i32);
@@ -352,6 +402,16 @@ impl Execute<'_, '_, '_> {
             for (nth, count) in counts.iter().enumerate() {
                 let stride = self.number(record, slot, 1 + nth);
                 let distance = self.body.b.ins().imul(stride, *count);
+                address = self.body.add(address, distance);
+            }
+            if let Some([now, left]) = turn {
+                let advance = self.number(record, slot, 1 + counts.len());
+                let back = self.body.cmp_imm(IntCC::SignedLessThan, advance, 0);
+                let zero = self.body.long(0);
+                let negative = self.body.b.ins().isub(zero, advance);
+                let each = self.body.b.ins().select(back, negative, advance);
+                let turns = self.body.b.ins().select(back, left, now);
+                let distance = self.body.b.ins().imul(each, turns);
                 address = self.body.add(address, distance);
             }
             if let Some(own) = own {
@@ -393,7 +453,7 @@ mod tests {
     use ir::Program;
 
     fn call(kernel: usize, offsets: &[u64]) -> Call {
-        Call { kernel, args: offsets.iter().map(|offset| Address::Arena { offset: *offset }).collect() }
+        Call::new(kernel, offsets.iter().map(|offset| Address::Arena { offset: *offset }).collect())
     }
 
     fn runs(calls: &[Call], depth: usize) -> Vec<Run> {

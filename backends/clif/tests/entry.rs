@@ -177,7 +177,7 @@ fn the_entry_checks_runs_and_reports() {
 #[test]
 fn thousands_of_calls_take_a_small_table() {
     let mut program = model::program(1.0);
-    let copy = |from, to| Call { kernel: 2, args: vec![Address::Arena { offset: from }, Address::Arena { offset: to }] };
+    let copy = |from, to| Call::new(2, vec![Address::Arena { offset: from }, Address::Arena { offset: to }]);
     let mut calls = Vec::new();
     for panel in 0..16 {
         for y in 0..7 {

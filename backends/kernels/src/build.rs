@@ -10,7 +10,7 @@ use crate::tasks::{Cut, Tasks};
 use crate::{reach, tidy};
 use ir::dim::Dim;
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Address, Call, Choice, Packed, Part, Port, Program, STATE_ALIGN, Step, Verdict, When};
+use ir::program::{Address, Call, Choice, Packed, Part, Port, Program, Repeat, STATE_ALIGN, Step, Turns, Verdict, When};
 use ir::tensor::Tensor;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,6 +33,12 @@ pub enum Home {
     Scratch,
     /// The symbols' values, 8 bytes each.
     Symbols,
+    /// What lies `advance` bytes further on in another buffer, turn by turn of the repeat that is being made; below 0 it counts
+    /// from the last turn.
+    Row {
+        of: BufferId,
+        advance: i64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +107,7 @@ pub struct Builder<'a> {
     known: HashMap<Kernel, usize>,
     constants: Vec<Packed>,
     steps: Vec<DraftStep>,
+    repeats: Vec<Repeat>,
     filled: Vec<BufferId>,
     /// Sizes known at run time only.
     pub symbols: Arc<Table>,
@@ -137,6 +144,7 @@ impl<'a> Builder<'a> {
             known: HashMap::new(),
             constants: Vec::new(),
             steps: Vec::new(),
+            repeats: Vec::new(),
             filled: Vec::new(),
             symbols: Arc::default(),
             symbols_buffer: None,
@@ -337,17 +345,63 @@ impl<'a> Builder<'a> {
         self.steps.push(DraftStep { calls: vec![call], what: "halo".into(), names: self.names.clone(), macs: 0, when: Vec::new() });
     }
 
-    /// Plans the arena and resolves every argument.
-    pub fn finish(self, inputs: Vec<Port>, outputs: Vec<Port>) -> Program {
+    /// How many steps there are: where a repeat starts.
+    pub fn here(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Makes the steps from number `first` on run in turns. They wait for what `turns` may be less than.
+    pub fn repeat(&mut self, first: usize, turns: Turns) {
+        if self.repeats.iter().any(|r| r.last + 1 == self.steps.len()) || first == self.steps.len() {
+            // no two repeats end at one step
+            let (what, names) = (self.what.clone(), self.names.clone());
+            self.steps.push(DraftStep { calls: Vec::new(), what, names, macs: 0, when: Vec::new() });
+        }
+        if let Turns::Symbol(symbol) = turns {
+            let (low, high) = (self.symbols.list[symbol].low, self.symbols.list[symbol].high);
+            for step in self.steps[first..].iter_mut().filter(|_| low < 1) {
+                step.when.push(When { symbol, low: 1, high });
+            }
+        }
+        self.repeats.push(Repeat { first, last: self.steps.len() - 1, turns });
+        self.repeats.sort_by_key(|r| (r.first, std::cmp::Reverse(r.last)));
+    }
+
+    /// The buffer that memory belongs to, and how it moves from turn to turn.
+    fn root(&self, buffer: BufferId) -> (BufferId, i64) {
+        match self.buffers[buffer.0].home {
+            Home::Row { of, advance } => (of, advance),
+            _ => (buffer, 0),
+        }
+    }
+
+    /// First and last step that use each buffer. What a repeat uses is in use in all its turns.
+    fn spans(&self) -> Vec<Option<(usize, usize)>> {
         let mut spans: Vec<Option<(usize, usize)>> = vec![None; self.buffers.len()];
-        let mut worker_bytes = 0;
         for (at, step) in self.steps.iter().enumerate() {
             for pointer in step.calls.iter().flat_map(|c| &c.args) {
-                let span = &mut spans[pointer.buffer.0];
+                let span = &mut spans[self.root(pointer.buffer).0.0];
                 *span = Some(span.map_or((at, at), |(first, _)| (first, at)));
-                if self.buffers[pointer.buffer.0].home == Home::Scratch {
-                    worker_bytes = worker_bytes.max(self.buffers[pointer.buffer.0].bytes.next_multiple_of(64));
+            }
+        }
+        // inner ones first
+        for repeat in self.repeats.iter().rev() {
+            for (first, last) in spans.iter_mut().flatten() {
+                if *first <= repeat.last && repeat.first <= *last {
+                    (*first, *last) = ((*first).min(repeat.first), (*last).max(repeat.last));
                 }
+            }
+        }
+        spans
+    }
+
+    /// Plans the arena and resolves every argument.
+    pub fn finish(self, inputs: Vec<Port>, outputs: Vec<Port>) -> Program {
+        let spans = self.spans();
+        let mut worker_bytes = 0;
+        for pointer in self.steps.iter().flat_map(|s| &s.calls).flat_map(|c| &c.args) {
+            if self.buffers[pointer.buffer.0].home == Home::Scratch {
+                worker_bytes = worker_bytes.max(self.buffers[pointer.buffer.0].bytes.next_multiple_of(64));
             }
         }
         let wanted: Vec<arena::Wanted> = (0..self.buffers.len())
@@ -368,8 +422,9 @@ impl<'a> Builder<'a> {
             });
         }
         let resolve = |p: &Pointer| {
-            let offset = u64::try_from(base[p.buffer.0] as i64 + p.offset).expect("arguments point into their buffers");
-            match self.buffers[p.buffer.0].home {
+            let (buffer, _) = self.root(p.buffer);
+            let offset = u64::try_from(base[buffer.0] as i64 + p.offset).expect("arguments point into their buffers");
+            match self.buffers[buffer.0].home {
                 Home::Input(index) => Address::Input { index, offset },
                 Home::Output(index) => Address::Output { index, offset },
                 Home::Constant(index) => Address::Constant { index, offset },
@@ -377,10 +432,19 @@ impl<'a> Builder<'a> {
                 Home::Scratch => Address::Scratch { offset },
                 Home::Symbols => Address::Symbols { offset },
                 Home::State(start) => Address::State { offset: start + offset },
+                Home::Row { .. } => unreachable!("a row is of memory that is no row"),
             }
         };
+        let advance = |args: &[Pointer]| {
+            let all: Vec<i64> = args.iter().map(|p| self.root(p.buffer).1).collect();
+            if all.iter().all(|&by| by == 0) { Vec::new() } else { all }
+        };
         let steps = self.steps.iter().map(|s| Step {
-            calls: s.calls.iter().map(|c| Call { kernel: c.kernel, args: c.args.iter().map(resolve).collect() }).collect(),
+            calls: s
+                .calls
+                .iter()
+                .map(|c| Call { kernel: c.kernel, args: c.args.iter().map(resolve).collect(), advance: advance(&c.args) })
+                .collect(),
             what: s.what.clone(),
             names: s.names.clone(),
             macs: s.macs,
@@ -400,6 +464,7 @@ impl<'a> Builder<'a> {
             kernels: self.kernels,
             constants: self.constants,
             steps,
+            repeats: self.repeats,
             choices,
             arena_bytes,
             arena_align: 64,

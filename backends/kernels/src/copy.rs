@@ -164,6 +164,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. }
         | Op::Softmax { .. }
         | Op::Attention { .. }
         | Op::Norm { .. }

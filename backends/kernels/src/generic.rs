@@ -65,7 +65,8 @@ pub fn lower(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
             return Err(Fault::unsupported("it is to be a map before it is lowered").help("run the pass `expand`"));
         }
         Op::Suppress { .. } => choices::suppress(job, builder),
-        Op::Input { .. } | Op::Const { .. } | Op::Compact { .. } => {}
+        // a scan is no job: `scan` lowers it
+        Op::Input { .. } | Op::Const { .. } | Op::Compact { .. } | Op::Scan { .. } | Op::Take { .. } => {}
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ pub mod pointwise;
 pub mod reach;
 pub mod reduce;
 pub mod resize;
+pub mod scan;
 pub mod softmax;
 pub mod sweep;
 pub mod tasks;
@@ -140,6 +141,7 @@ pub fn lower_keeping(graph: &Graph, facts: &Facts, packing: &Facts, options: Opt
     let order = graph.order();
     let symbols = extent::Table::new(graph, kept)?;
     let mut faults = open::check(graph);
+    faults.extend(scan::check(graph));
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -212,6 +214,14 @@ fn node(graph: &Graph, id: NodeId, places: &mut Places, builder: &mut Builder) -
     let op = graph.op(id);
     if matches!(op, Op::Input { .. } | Op::Const { .. }) {
         return Ok(());
+    }
+    match op {
+        Op::Scan { .. } => return scan::lower(graph, id, places, builder),
+        Op::Take { index, .. } => {
+            scan::take(graph, id, *index, places, builder);
+            return Ok(());
+        }
+        _ => {}
     }
     if let Some(dims) = open::dims(graph, id) {
         return open::node(graph, id, dims, places, builder);
@@ -328,6 +338,8 @@ fn job(job: &Job, builder: &mut Builder) -> Result<(), Fault> {
         | Op::Suppress { .. }
         | Op::Scatter { .. }
         | Op::Quantize { .. }
-        | Op::Dequantize { .. } => generic::lower(job, builder),
+        | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. } => generic::lower(job, builder),
     }
 }

@@ -202,6 +202,8 @@ fn way(job: &Job, open: &Open) -> Way {
         | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. }
         | Op::Input { .. }
         | Op::Const { .. } => false,
     };

@@ -182,6 +182,8 @@ pub struct Places<'g> {
     dest: BTreeMap<NodeId, (NodeId, usize)>,
     margin: BTreeMap<NodeId, Margin>,
     places: BTreeMap<NodeId, Place>,
+    /// Of scans.
+    results: BTreeMap<NodeId, Vec<Place>>,
     input_buffers: Vec<BufferId>,
     output_buffers: Vec<BufferId>,
     /// Outputs that must not lie at their place before all else is done, since that is still read.
@@ -245,11 +247,59 @@ impl<'g> Places<'g> {
                 places.insert(output, places[&input].clone());
             }
         }
-        let mut all = Places { graph, dest: BTreeMap::new(), margin: BTreeMap::new(), places, input_buffers, output_buffers, late };
+        let (dest, margin, results) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut all = Places { graph, dest, margin, places, results, input_buffers, output_buffers, late };
         for &id in order.iter().rev() {
             all.look(id);
         }
         all
+    }
+
+    /// Places inside of an operator's region: its inputs lie where they are.
+    pub fn inside(graph: &'g Graph, order: &[NodeId], inputs: Vec<Place>) -> Places<'g> {
+        let places = graph.inputs().iter().copied().zip(inputs).collect();
+        let late = vec![true; graph.outputs().len()];
+        let mut all = Places {
+            graph,
+            dest: BTreeMap::new(),
+            margin: BTreeMap::new(),
+            places,
+            results: BTreeMap::new(),
+            input_buffers: Vec::new(),
+            output_buffers: Vec::new(),
+            late,
+        };
+        for &id in order.iter().rev() {
+            all.look(id);
+        }
+        all
+    }
+
+    /// Has `id` computed at a place, if a kernel computes it and nobody else says where.
+    pub fn prefer(&mut self, id: NodeId, place: &Place) -> bool {
+        let alias = matches!(self.graph.op(id), Op::Reshape { .. } | Op::Take { .. } | Op::Scan { .. });
+        let margin = self.margin.get(&id).is_some_and(|m| !m.is_empty());
+        let free = self.computed(id) && !alias && !margin && !self.dest.contains_key(&id) && !self.places.contains_key(&id);
+        if free {
+            self.places.insert(id, place.clone());
+        }
+        free
+    }
+
+    /// The same, and nothing else is computed there on the way.
+    pub fn prefer_alone(&mut self, id: NodeId, place: &Place) {
+        if self.prefer(id, place) {
+            self.dest.retain(|_, (user, _)| *user != id);
+        }
+    }
+
+    /// Where the results of a scan lie.
+    pub fn results(&self, id: NodeId) -> &[Place] {
+        self.results.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn set_results(&mut self, id: NodeId, places: Vec<Place>) {
+        self.results.insert(id, places);
     }
 
     /// Notes the margins that a node wants of its operands, and which operands may be computed into its place.

@@ -188,3 +188,21 @@ fn as_many_rows_as_the_data_says() {
     let limits = "%l: f32[2] = const [0.1,-0.5]";
     check_one("1..20", &format!("{boxes} {limits} %y = suppress %x, %s, %o, %l {{most=5}}"), &sizes);
 }
+
+#[test]
+fn a_scan_takes_as_many_turns_as_there_are_rows() {
+    // both ways, with a product in a turn; the range begins with no turn at all
+    let text = "graph { symbol n in 0..5
+        %x: f32[n,2,8] = input \"x\" %h: f32[2,8] = input \"h\" %w: f32[8,8] = const random 3
+        %s = scan %h, %h, %x, %x, %w {trips=n, carried=2, sequences=[forward,backward], stacks=[backward,forward]} turn graph {
+            symbol n in 0..5
+            %a: f32[2,8] = input \"a\" %b: f32[2,8] = input \"b\" %p: f32[2,8] = input \"p\" %q: f32[2,8] = input \"q\"
+            %w: f32[8,8] = input \"w\"
+            %d = dot %a, %w, %p {trans_a=false, trans_b=false} do { t0 = add(a, b); tanh(t0) }
+            %e = map %b, %q, %d do { t0 = mul(b, c); add(a, t0) }
+            return %d \"a\", %e \"b\", %d \"ya\", %q \"yb\" }
+        %0 = take %s {index=0, ty=f32[2,8]} %1 = take %s {index=1, ty=f32[2,8]}
+        %2 = take %s {index=2, ty=f32[n,2,8]} %3 = take %s {index=3, ty=f32[n,2,8]}
+        return %0 \"a\", %1 \"b\", %2 \"ya\", %3 \"yb\" }";
+    check(text, &[&[("n", 0)], &[("n", 1)], &[("n", 4)], &[("n", 5)]]);
+}

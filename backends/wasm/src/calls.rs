@@ -21,6 +21,18 @@ pub struct Callee {
 pub struct Call {
     pub callee: Callee,
     pub args: Vec<u64>,
+    /// How far each argument moves from turn to turn, below 0 from the last turn on; empty: none does.
+    pub advance: Vec<i64>,
+    /// Where the turns are counted, if it repeats.
+    pub turns: u64,
+}
+
+/// How often functions are called over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    Fixed(u64),
+    /// As the symbol at this address says.
+    Symbol(u64),
 }
 
 /// Fewer calls than this are written one by one.
@@ -36,11 +48,13 @@ struct Run {
     args: Vec<Strided>,
     /// How often, inner first.
     counts: Vec<u64>,
+    turns: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Strided {
     start: u64,
+    advance: i64,
     /// One per count.
     strides: Vec<i64>,
 }
@@ -48,8 +62,11 @@ struct Strided {
 impl Run {
     /// The distance to `next`, argument by argument, if nothing else differs.
     fn distance(&self, next: &Run) -> Option<Vec<i64>> {
-        let same = |(a, b): (&Strided, &Strided)| a.strides == b.strides;
-        let alike = self.callee == next.callee && self.counts == next.counts && self.args.iter().zip(&next.args).all(same);
+        let same = |(a, b): (&Strided, &Strided)| a.strides == b.strides && a.advance == b.advance;
+        let alike = self.callee == next.callee
+            && self.turns == next.turns
+            && self.counts == next.counts
+            && self.args.iter().zip(&next.args).all(same);
         alike.then(|| self.args.iter().zip(&next.args).map(|(a, b)| b.start.wrapping_sub(a.start) as i64).collect())
     }
 }
@@ -82,8 +99,14 @@ pub fn functions(calls: &[Call]) -> Vec<Vec<u8>> {
         .iter()
         .map(|call| Run {
             callee: call.callee,
-            args: call.args.iter().map(|&start| Strided { start, strides: Vec::new() }).collect(),
+            args: call
+                .args
+                .iter()
+                .enumerate()
+                .map(|(i, &start)| Strided { start, advance: call.advance.get(i).copied().unwrap_or(0), strides: Vec::new() })
+                .collect(),
             counts: Vec::new(),
+            turns: call.turns,
         })
         .collect();
     for _ in 0..3 {
@@ -99,7 +122,7 @@ pub fn functions(calls: &[Call]) -> Vec<Vec<u8>> {
 /// Calls functions that return a status, until one is not 0.
 pub fn all(functions: &[u32]) -> Vec<u8> {
     let callees = functions.iter().map(|&function| Callee { function, fails: true });
-    let runs: Vec<Run> = callees.map(|callee| Run { callee, args: Vec::new(), counts: Vec::new() }).collect();
+    let runs: Vec<Run> = callees.map(|callee| Run { callee, args: Vec::new(), counts: Vec::new(), turns: 0 }).collect();
     function(&runs)
 }
 
@@ -115,6 +138,43 @@ pub fn guarded(symbols: u64, when: &[When], functions: &[u32]) -> Vec<u8> {
         body.ins().br_if(0);
     }
     body.ins().end();
+    body.get(status);
+    body.finish()
+}
+
+/// Calls the functions, which return a status, over and over, and counts the turns at `turns`.
+pub fn repeated(turns: u64, count: Count, functions: &[u32]) -> Vec<u8> {
+    let mut body = Body::new(0);
+    let (status, all, made) = (body.local(ValType::I32), body.local(ValType::I32), body.local(ValType::I32));
+    match count {
+        Count::Fixed(count) => body.int(count as u32 as i32),
+        Count::Symbol(at) => {
+            body.int(at as u32 as i32);
+            body.ins().i64_load(memarg(0, 3)).i32_wrap_i64();
+        }
+    }
+    body.set(all);
+    body.ins().block(BlockType::Empty);
+    body.get(all);
+    body.int(1);
+    body.ins().i32_lt_s().br_if(0).loop_(BlockType::Empty);
+    body.int(turns as u32 as i32);
+    body.get(made);
+    body.ins().i32_store(memarg(0, 2));
+    body.int(turns as u32 as i32);
+    body.get(all);
+    body.get(made);
+    body.ins().i32_sub().i32_const(1).i32_sub().i32_store(memarg(4, 2));
+    for &function in functions {
+        body.ins().call(function);
+        body.tee(status);
+        body.ins().br_if(1);
+    }
+    body.get(made);
+    body.ins().i32_const(1).i32_add();
+    body.tee(made);
+    body.get(all);
+    body.ins().i32_lt_s().br_if(0).end().end();
     body.get(status);
     body.finish()
 }
@@ -183,12 +243,12 @@ impl Write<'_> {
         if self.run.counts.iter().product::<u64>() < LOOP {
             return self.one_by_one(self.run.counts.len(), &mut self.run.args.iter().map(|arg| arg.start).collect());
         }
-        let moves = |arg: &Strided| arg.strides.iter().any(|stride| *stride != 0);
+        let moves = |arg: &Strided| arg.advance != 0 || arg.strides.iter().any(|stride| *stride != 0);
         let mut locals = Vec::new();
         for arg in &self.run.args {
             locals.push(moves(arg).then(|| {
                 let local = self.body.local(ValType::I32);
-                self.body.int(arg.start as u32 as i32);
+                self.address(arg.start, arg.advance);
                 self.body.set(local);
                 local
             }));
@@ -200,8 +260,8 @@ impl Write<'_> {
     /// All calls of the first `level` counts.
     fn one_by_one(&mut self, level: usize, addresses: &mut Vec<u64>) {
         let Some(level) = level.checked_sub(1) else {
-            for &address in &*addresses {
-                self.body.int(address as u32 as i32);
+            for (&address, arg) in addresses.iter().zip(&self.run.args) {
+                self.address(address, arg.advance);
             }
             return self.call(0);
         };
@@ -243,6 +303,16 @@ impl Write<'_> {
     fn moved(&self, arg: &Strided, level: usize) -> i64 {
         let inner = (0..level).rev().find(|&inner| self.run.counts[inner] > 1);
         inner.map_or(0, |inner| arg.strides[inner] * self.run.counts[inner] as i64)
+    }
+
+    /// An address in the turn at work.
+    fn address(&mut self, start: u64, advance: i64) {
+        self.body.int(start as u32 as i32);
+        if advance != 0 {
+            self.body.int(self.run.turns as u32 as i32);
+            let which = if advance < 0 { 4 } else { 0 };
+            self.body.ins().i32_load(memarg(which, 2)).i32_const(advance.unsigned_abs() as u32 as i32).i32_mul().i32_add();
+        }
     }
 
     fn call(&mut self, depth: u32) {

@@ -1,4 +1,4 @@
-//! Where everything of a model lies in the module's memory: scratch, inputs, outputs, symbols, arena, state, then weights, each at a multiple of
+//! Where everything of a model lies in the module's memory: scratch, inputs, outputs, symbols, turns, arena, state, then weights, each at a multiple of
 //! 64 bytes. It refuses to know what any of it is for.
 
 use ir::Fault;
@@ -6,6 +6,9 @@ use ir::program::{Address, Program, WEIGHTS_ALIGN};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 65536;
+
+/// Bytes of a repeat's turns.
+pub const TURN: u64 = 8;
 
 /// Pages that 32-bit addresses reach.
 const MOST_PAGES: u64 = 65536;
@@ -18,6 +21,8 @@ pub struct Layout {
     pub inputs: Vec<u64>,
     pub outputs: Vec<u64>,
     pub symbols: u64,
+    /// Of each repeat the turns that were made and that are left behind this one, 4 bytes each.
+    pub turns: u64,
     pub arena: u64,
     pub state: u64,
     pub weights: u64,
@@ -39,10 +44,11 @@ impl Layout {
         let inputs = program.inputs.iter().map(|port| place(port.bytes, 0)).collect();
         let outputs = program.outputs.iter().map(|port| place(port.bytes, 0)).collect();
         let symbols = place(8 * program.symbols.len() as u64, 0);
+        let turns = if program.repeats.is_empty() { symbols } else { place(TURN * program.repeats.len() as u64, 0) };
         let arena = place(program.arena_bytes, program.arena_align);
         let state = place(program.state_bytes, 0);
         let weights = place(weights, 0);
-        let layout = Layout { scratch, inputs, outputs, symbols, arena, state, weights, end };
+        let layout = Layout { scratch, inputs, outputs, symbols, turns, arena, state, weights, end };
         match layout.pages() <= MOST_PAGES {
             true => Ok(layout),
             false => Err(Fault::limit(format!("the model takes {end} bytes of memory, and WebAssembly has 4 GiB"))),

@@ -2,18 +2,19 @@
 //! and globals that say where inputs, outputs, symbols and weights lie. Docs: `docs/wasm.md`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ir::kernel::{Facts, Kernel, KernelBody};
-use ir::program::{Origin, Pool, Program, When};
+use ir::program::{Origin, Pool, Program, Repeat, Turns, When};
 use ir::{Fault, Kind};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, MemorySection, MemoryType,
     Module, TypeSection, ValType,
 };
 
-use crate::calls::{self, Call, Callee};
+use crate::calls::{self, Call, Callee, Count};
 use crate::half::{Helper, Helpers};
-use crate::layout::Layout;
+use crate::layout::{Layout, TURN};
 use crate::{scalar, select};
 
 /// What becomes a module.
@@ -73,19 +74,8 @@ pub fn module(model: &Model) -> Result<Vec<u8>, Fault> {
     if !ranges.is_empty() {
         parts.push(functions.add(0, RUN, calls::begin(&loaded, layout.symbols, &ranges, OUT_OF_RANGE)));
     }
-    // steps that ask the same of symbols go together
-    for steps in model.program.steps.chunk_by(|a, b| a.when == b.when) {
-        let calls = steps.iter().flat_map(|step| &step.calls).map(|call| Call {
-            callee: callees[call.kernel].expect("a kernel that is called was compiled"),
-            args: call.args.iter().map(|&address| layout.address(address, model.constants)).collect(),
-        });
-        let calls: Vec<Call> = calls.collect();
-        let made: Vec<u32> = calls::functions(&calls).into_iter().map(|code| functions.add(0, RUN, code)).collect();
-        match steps[0].when.as_slice() {
-            [] => parts.extend(made),
-            when => parts.push(functions.add(0, RUN, calls::guarded(layout.symbols, when, &made))),
-        }
-    }
+    let steps = Steps { model, layout: &layout, callees: &callees };
+    parts.extend(steps.functions(0..model.program.steps.len(), None, &mut functions));
     if parts.is_empty() {
         parts.push(functions.add(0, RUN, calls::all(&[])));
     }
@@ -103,6 +93,64 @@ pub fn module(model: &Model) -> Result<Vec<u8>, Fault> {
     match bytes.len() as u64 > MODULE {
         true => Err(too_large(bytes.len() as u64)),
         false => Ok(bytes),
+    }
+}
+
+/// The steps of a program, to be made functions.
+struct Steps<'a> {
+    model: &'a Model<'a>,
+    layout: &'a Layout,
+    callees: &'a [Option<Callee>],
+}
+
+impl Steps<'_> {
+    /// Functions that run a range of steps, those of the repeat `around` one turn of it.
+    fn functions(&self, range: Range<usize>, around: Option<usize>, functions: &mut Functions) -> Vec<u32> {
+        let repeats = &self.model.program.repeats;
+        let inside = |r: &Repeat| range.start <= r.first && r.last < range.end;
+        // those of the repeats within that no other one has inside
+        let next = |from: usize| {
+            let here = repeats.iter().enumerate().filter(|(i, r)| Some(*i) != around && inside(r) && r.first >= from);
+            here.min_by_key(|(_, r)| (r.first, std::cmp::Reverse(r.last)))
+        };
+        let (mut made, mut at) = (Vec::new(), range.start);
+        while let Some((number, repeat)) = next(at) {
+            made.extend(self.flat(at..repeat.first, around, functions));
+            let turn = self.functions(repeat.first..repeat.last + 1, Some(number), functions);
+            let count = match repeat.turns {
+                Turns::Fixed(turns) => Count::Fixed(turns),
+                Turns::Symbol(symbol) => Count::Symbol(self.layout.symbols + 8 * symbol as u64),
+            };
+            made.push(functions.add(0, RUN, calls::repeated(self.turns(number), count, &turn)));
+            at = repeat.last + 1;
+        }
+        made.extend(self.flat(at..range.end, around, functions));
+        made
+    }
+
+    /// Where the turns of a repeat are counted.
+    fn turns(&self, repeat: usize) -> u64 {
+        self.layout.turns + TURN * repeat as u64
+    }
+
+    /// Steps that ask the same of symbols go together.
+    fn flat(&self, range: Range<usize>, around: Option<usize>, functions: &mut Functions) -> Vec<u32> {
+        let mut parts = Vec::new();
+        for steps in self.model.program.steps[range].chunk_by(|a, b| a.when == b.when) {
+            let calls = steps.iter().flat_map(|step| &step.calls).map(|call| Call {
+                callee: self.callees[call.kernel].expect("a kernel that is called was compiled"),
+                args: call.args.iter().map(|&address| self.layout.address(address, self.model.constants)).collect(),
+                advance: call.advance.clone(),
+                turns: around.map_or(0, |repeat| self.turns(repeat)),
+            });
+            let calls: Vec<Call> = calls.collect();
+            let made: Vec<u32> = calls::functions(&calls).into_iter().map(|code| functions.add(0, RUN, code)).collect();
+            match steps[0].when.as_slice() {
+                [] => parts.extend(made),
+                when => parts.push(functions.add(0, RUN, calls::guarded(self.layout.symbols, when, &made))),
+            }
+        }
+        parts
     }
 }
 

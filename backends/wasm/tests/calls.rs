@@ -49,7 +49,7 @@ fn program() -> Program {
     let mut calls = Vec::new();
     let mut add = |a: u64, b: u64, out: u64| {
         let args = [(0, a), (0, b)].map(|(index, at)| Address::Input { index, offset: 4 * at });
-        calls.push(Call { kernel: 0, args: [&args[..], &[Address::Output { index: 0, offset: 4 * out }]].concat() });
+        calls.push(Call::new(0, [&args[..], &[Address::Output { index: 0, offset: 4 * out }]].concat()));
     };
     for x in 0..3 {
         for y in 0..4 {
@@ -62,7 +62,7 @@ fn program() -> Program {
     [(1, 9), (5, 2), (2, 8), (0, 1)].into_iter().enumerate().for_each(|(i, (a, b))| add(a, b, 140 + i as u64));
     for i in 0..9 {
         let args = vec![Address::Input { index: 0, offset: 4 * i }, Address::Output { index: 0, offset: 4 * (150 + 2 * i) }];
-        calls.push(Call { kernel: 1, args });
+        calls.push(Call::new(1, args));
     }
     let port = |name: &str, n: usize| Port { name: name.into(), ty: Type::of(Dtype::I32, &[n]), bytes: 4 * n as u64 };
     Program {
@@ -138,7 +138,7 @@ fn pointers_at_the_start_of_memory_do_not_fall_below_it() {
     assert_eq!(run::run(&kernel, &SIMD128, &mut [run::Buffer::Open(&mut wanted)], &[pointer]), 0);
     assert_ne!(wanted, buffer);
     for facts in LEVELS.iter().map(|level| level.facts) {
-        let call = Call { kernel: 0, args: vec![Address::Output { index: 0, offset: 0 }] };
+        let call = Call::new(0, vec![Address::Output { index: 0, offset: 0 }]);
         let program = common::program(vec![kernel.clone()], vec![call], &[64]);
         let job = Job { module: common::module(&program, facts), weights: vec![], inputs: vec![], outputs: vec![buffer.clone()] };
         let Some(results) = common::run("start_of_memory", facts, &[job]) else { continue };

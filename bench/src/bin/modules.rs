@@ -74,7 +74,7 @@ fn peak(facts: &Facts) -> Result<Vec<u8>, String> {
     let args = vec![arg("in", Access::Read, 224), arg("sums", Access::Write, 192)];
     let kernel = Kernel { name: "peak".into(), args, body: KernelBody::Tile(TileKernel { body }) };
     let port = |name: &str, n| Port { name: name.into(), ty: Type::of(Dtype::F32, &[n]), bytes: 4 * n as u64 };
-    let call = Call { kernel: 0, args: vec![Address::Input { index: 0, offset: 0 }, Address::Output { index: 0, offset: 0 }] };
+    let call = Call::new(0, vec![Address::Input { index: 0, offset: 0 }, Address::Output { index: 0, offset: 0 }]);
     let program = Program {
         inputs: vec![port("in", 56)],
         outputs: vec![port("sums", 48)],
@@ -120,7 +120,7 @@ fn modules(folder: &Path, name: &str, graph: &Graph) -> Result<String, String> {
         }
         write(&folder.join(format!("{name}.{}.wasm", facts.name)), &bytes)?;
     }
-    let macs: u64 = programs[0].steps.iter().map(|s| s.macs).sum();
+    let macs = programs[0].macs(&[]);
     let sizes = |ports: &[Port]| ports.iter().map(|p| p.bytes.to_string()).collect::<Vec<_>>().join(", ");
     let (inputs, outputs) = (sizes(&programs[0].inputs), sizes(&programs[0].outputs));
     Ok(format!("  {{\"name\": \"{name}\", \"macs\": {macs}, \"inputs\": [{inputs}], \"outputs\": [{outputs}]}}"))

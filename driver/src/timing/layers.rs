@@ -67,10 +67,12 @@ pub fn layers(rows: &Rows) -> Table {
     let row = |name: String, what: String, steps: &[(usize, &Step)], kernels: String| {
         let seconds: f64 = steps.iter().map(|(at, _)| times.least(*at)).sum();
         let median: f64 = steps.iter().map(|(at, _)| times.median(*at)).sum();
-        let macs: u64 = steps.iter().map(|(_, step)| step.macs).sum();
+        let turns = |at: usize| program.turns_at(at, sizes);
+        let macs: u64 = steps.iter().map(|(at, step)| step.macs * turns(*at)).sum();
         // the time that the peak would take
-        let least: f64 = steps.iter().map(|(_, step)| least(program, step, level, times)).sum();
-        let bytes: u64 = steps.iter().map(|(_, step)| work::bytes(program, step)).map(|(weights, others)| weights + others).sum();
+        let least: f64 = steps.iter().map(|(at, step)| least(program, step, level, times) * turns(*at) as f64).sum();
+        let moved = |(at, step): &(usize, &Step)| (work::bytes(program, step), turns(*at));
+        let bytes: u64 = steps.iter().map(moved).map(|((weights, others), turns)| (weights + others) * turns).sum();
         vec![
             word(plain(&name, 60)),
             word(what),
@@ -122,7 +124,8 @@ pub fn prediction(rows: &Rows, node: Option<&str>) -> Table {
         if !wanted(&names, node) {
             continue;
         }
-        let predicted = work::seconds(program, step, level.facts, &rates).unwrap_or(f64::NAN);
+        let turns = program.turns_at(at, sizes) as f64;
+        let predicted = work::seconds(program, step, level.facts, &rates).map_or(f64::NAN, |seconds| seconds * turns);
         let measured = times.least(at);
         table.row(vec![
             count(at as u64),

@@ -8,7 +8,7 @@ pub use layers::{Rows, choices, layers, prediction};
 
 use ir::graph::Graph;
 use ir::kernel::Facts;
-use ir::program::{Address, Call, Port, STATE_ALIGN, Step};
+use ir::program::{Address, Call, Port, Repeat, STATE_ALIGN, Step};
 use ir::tensor::Type;
 use ir::{Dtype, Fault, Program, Tensor};
 use kernels::cost::peak;
@@ -27,6 +27,8 @@ pub struct Clocked {
     machine: Machine,
     /// Steps of the program as it was.
     steps: usize,
+    /// How often each runs in a run.
+    often: Vec<u64>,
     /// How often these stand one after the other.
     turns: usize,
     /// Multiply-adds of the steps that show the peak.
@@ -116,7 +118,13 @@ impl Clocked {
         let mut program = program.clone();
         let steps = program.steps.len();
         let once = program.steps.clone();
-        (1..turns).for_each(|_| program.steps.extend(once.iter().cloned()));
+        let repeats = program.repeats.clone();
+        for turn in 1..turns {
+            program.steps.extend(once.iter().cloned());
+            let by = turn * steps;
+            program.repeats.extend(repeats.iter().map(|r| Repeat { first: r.first + by, last: r.last + by, ..*r }));
+        }
+        let often: Vec<u64> = (0..steps).map(|step| program.turns_at(step, &[]).max(1)).collect();
         let floats = beside(&mut program, facts);
         let bytes = peaks(&mut program, facts);
         let options = Options { times: Some(program.outputs.len()), weights: None, ..options.clone() };
@@ -132,7 +140,7 @@ impl Clocked {
         let linked = link::link(&programs, &options, watch)?;
         let graph = Graph::default();
         let machine = Machine::of(&Finished { graph: &graph, programs: &programs, linked: &linked }, runner)?;
-        Ok(Clocked { machine, steps, turns, floats, bytes, pulse })
+        Ok(Clocked { machine, steps, often, turns, floats, bytes, pulse })
     }
 
     /// The times of so many runs, after one that is not counted.
@@ -151,10 +159,12 @@ impl Clocked {
         let least = |step: usize| of(step).fold(f64::INFINITY, f64::min);
         let clock = least(all - BESIDE);
         let net = |seconds: f64| (seconds - clock).max(1e-9);
+        // the clock is asked in every turn of a repeat
+        let net_of = |step: usize| move |seconds: f64| (seconds - clock * self.often[step] as f64).max(1e-9);
         let steps = (0..self.steps).map(|step| {
             // what runs first finds cold caches that a program in use does not
             let first = usize::from(self.turns > 1);
-            let mut times: Vec<f64> = (first..self.turns).flat_map(|turn| of(step + turn * self.steps)).map(net).collect();
+            let mut times: Vec<f64> = (first..self.turns).flat_map(|turn| of(step + turn * self.steps)).map(net_of(step)).collect();
             times.sort_by(f64::total_cmp);
             times
         });
@@ -196,7 +206,7 @@ fn add(program: &mut Program, (kernel, macs): (ir::kernel::Kernel, u64), what: &
     program.worker_bytes = program.worker_bytes.max(64);
     program.arena_align = program.arena_align.max(64);
     program.kernels.push(kernel);
-    let call = Call { kernel: program.kernels.len() - 1, args: vec![Address::Scratch { offset: 0 }] };
+    let call = Call::new(program.kernels.len() - 1, vec![Address::Scratch { offset: 0 }]);
     program.steps.push(step(vec![call], what, macs));
     macs
 }

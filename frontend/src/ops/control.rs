@@ -1,11 +1,22 @@
-//! Control flow. A branch that is known is taken, otherwise both are computed and one is picked; loops are
-//! unrolled, turn by turn, within the budget of nodes.
+//! Control flow. A branch that is known is taken, otherwise both are computed and one is picked. Loops whose turns are alike are
+//! scans of as many turns as there are, or may be; others, and those of a few turns, are unrolled, turn by turn, within the
+//! budget of nodes.
 
-use ir::scalar::ScalarOp;
+use ir::graph::op::Rows;
+use ir::scalar::{Literal, ScalarOp};
 use ir::{Dim, Dtype, Fault};
 
 use crate::build::Value;
 use crate::cx::{Cx, Made, axis, must_be, one};
+use crate::proto;
+use crate::turns::Turns;
+
+/// Turns that are written out: so few fuse with what is around them.
+const FEW: i64 = 4;
+/// Turns whose numbers are a table; further ones are counted.
+const NUMBERED: i64 = 1 << 16;
+/// Turns that a program counts.
+const COUNTED: i64 = 1 << 31;
 
 fn is_condition(value: &Value) -> Result<(), Fault> {
     must_be(value.dtype() == Dtype::Bool, "the condition is a bool", value)?;
@@ -79,8 +90,10 @@ fn stacked(cx: &mut Cx, parts: &[Value], at: i64) -> Result<Value, Fault> {
     cx.concat(&rows.iter().collect::<Vec<_>>(), at)
 }
 
-/// Turns that a loop may have at most when their number is only known at run time: each is unrolled, and computed always.
-const MOST: i64 = 256;
+/// Turns that a loop may have at most when their number is only known at run time: all are computed always.
+const MOST: i64 = 1 << 16;
+/// The same where each is unrolled.
+const UNROLLED: i64 = 256;
 
 /// The number of turns where it is known, else the most there can be, and the number as it will be.
 fn count(cx: &mut Cx) -> Result<(Option<i64>, Option<Value>), Fault> {
@@ -106,6 +119,141 @@ fn count(cx: &mut Cx) -> Result<(Option<i64>, Option<Value>), Fault> {
     }
 }
 
+/// What becomes of one turn's outputs: whether it goes on, the values for the next turn, the rows that are stacked.
+struct Turned {
+    goes_on: Option<Value>,
+    next: Vec<Value>,
+    rows: Vec<Value>,
+}
+
+/// A loop as a scan: a turn is written down once. `None` where turns are not alike: what is carried changes its type, the body
+/// needs to know more than it does in every turn, or ends by itself.
+fn alike<'a, 'm, 'o>(
+    cx: &mut Cx<'a, 'm, 'o>,
+    turns: Turns,
+    state: &[Value],
+    write: impl FnOnce(&mut Cx<'a, 'm, 'o>) -> Result<Turned, Fault>,
+    orders: &[Rows],
+) -> Result<Option<Vec<Value>>, Fault> {
+    let told = cx.importer.told();
+    let made = write(cx);
+    let fits = |made: &Turned| {
+        let tensors = made.next.iter().chain(&made.rows).all(|value| value.items.is_none());
+        let alike = made.next.len() == state.len() && made.next.iter().zip(state).all(|(new, old)| new.ty == old.ty);
+        tensors && alike && made.rows.len() == orders.len()
+    };
+    let going = |cx: &mut Cx, made: &Turned| {
+        made.goes_on.as_ref().is_none_or(|value| value.ty.elements() == Some(1) && holds(cx, value) == Some(true))
+    };
+    match made {
+        Ok(made) if cx.importer.told() == told && fits(&made) && going(cx, &made) => {
+            let rows: Vec<(Value, Rows)> = made.rows.into_iter().zip(orders.iter().copied()).collect();
+            cx.turn(turns, &made.next, &rows).map(Some)
+        }
+        Ok(_) | Err(_) => {
+            cx.importer.untell(told);
+            cx.give_up(turns);
+            Ok(None)
+        }
+    }
+}
+
+/// Where a loop ends before all its turns are made: what is carried stays then as it is.
+struct Ending<'v> {
+    /// Turns that count, where data says.
+    count: Option<&'v Value>,
+    /// Whether the first one does.
+    going: Option<&'v Value>,
+}
+
+/// `Loop` as a scan of so many turns.
+fn repeat_alike<'a, 'm, 'o>(
+    cx: &mut Cx<'a, 'm, 'o>,
+    body: &'m proto::Graph,
+    turns: i64,
+    state: &[Value],
+    ending: Option<Ending>,
+) -> Result<Option<Vec<Value>>, Fault> {
+    if !(FEW + 1..COUNTED).contains(&turns) || state.iter().any(|value| value.items.is_some()) || body.output.len() <= state.len() {
+        return Ok(None);
+    }
+    cx.importer.turn()?;
+    let mut all = Turns::new(Dim::from(turns));
+    let mut carried = state.to_vec();
+    let mut inside = Vec::with_capacity(state.len());
+    for value in state {
+        inside.push(cx.carry(&mut all, value)?);
+    }
+    let counted = turns > NUMBERED;
+    let number = if counted {
+        let first = cx.scalar(Literal::int(Dtype::I64, 0));
+        carried.push(first.clone());
+        cx.carry(&mut all, &first)?
+    } else {
+        let numbers = cx.iota(&Dim::from(turns), 0, 1)?;
+        cx.row(&mut all, &numbers, Rows::Forward)?
+    };
+    let condition = cx.scalar(Literal::bool(true));
+    // whether this turn counts, but for the number of turns
+    let alive = match &ending {
+        Some(ending) => {
+            let first = match ending.going {
+                Some(going) => cx.reshape(going, Vec::new())?,
+                None => condition.clone(),
+            };
+            carried.push(first.clone());
+            Some(cx.carry(&mut all, &first)?)
+        }
+        None => None,
+    };
+    let inputs: Vec<Value> = [number.clone(), condition].into_iter().chain(inside.iter().cloned()).collect();
+    let (count, before) = (state.len(), cx.fallible);
+    let write = |cx: &mut Cx<'a, 'm, 'o>| {
+        let scope = cx.scope;
+        let mut made = cx.importer.inline(body, scope, &inputs)?.into_iter();
+        let mut goes_on = made.next().filter(|_| body.input.get(1).is_some());
+        let mut next: Vec<Value> = made.by_ref().take(count).collect();
+        let mut still = None;
+        if let (Some(ending), Some(alive)) = (&ending, &alive) {
+            if cx.fallible > before {
+                // an index that is out of range in a turn that is not taken is no mistake
+                return Err(Fault::unsupported("it reads at indices"));
+            }
+            let counts = match ending.count {
+                Some(count) => {
+                    let more = cx.apply(ScalarOp::Lt, &[&number, count])?;
+                    cx.apply(ScalarOp::And, &[alive, &more])?
+                }
+                None => alive.clone(),
+            };
+            for (new, old) in next.iter_mut().zip(&inside) {
+                *new = either(cx, &counts, new, old)?;
+            }
+            still = Some(match goes_on.take() {
+                Some(condition) => {
+                    is_condition(&condition)?;
+                    let condition = cx.reshape(&condition, Vec::new())?;
+                    cx.apply(ScalarOp::And, &[&counts, &condition])?
+                }
+                None => counts,
+            });
+        }
+        if counted {
+            let step = cx.scalar(Literal::int(Dtype::I64, 1));
+            next.push(cx.apply(ScalarOp::Add, &[&number, &step])?);
+        }
+        next.extend(still);
+        Ok(Turned { goes_on, next, rows: made.collect() })
+    };
+    let orders = vec![Rows::Forward; body.output.len() - 1 - count];
+    let mut made = alike(cx, all, &carried, write, &orders)?;
+    if let Some(made) = &mut made {
+        // the number of the turn and whether it counts are nobody's results
+        made.drain(count..carried.len());
+    }
+    Ok(made)
+}
+
 /// A condition or a count that is only known at run time freezes what is carried; results that grow need a known count.
 pub fn repeat(cx: &mut Cx) -> Made {
     let Some(body) = cx.attrs.graph("body")? else { return Err(Fault::invalid("attribute \"body\" is missing")) };
@@ -123,6 +271,20 @@ pub fn repeat(cx: &mut Cx) -> Made {
         && grown > 0
     {
         return Err(cx.must_be_known(count, "the count of turns of a loop with results that grow"));
+    }
+    let always = match &going {
+        Some(condition) => holds(cx, condition) == Some(true),
+        None => true,
+    };
+    let unknown = count.is_some() || going.as_ref().is_some_and(|condition| holds(cx, condition).is_none());
+    let ending = unknown.then_some(Ending { count: count.as_ref(), going: going.as_ref() });
+    if let Some(turns) = most.filter(|turns| always || (unknown && grown == 0 && *turns <= MOST))
+        && let Some(made) = repeat_alike(cx, body, turns, &state, ending)?
+    {
+        return Ok(made);
+    }
+    if let (Some(count), true) = (&count, most.is_some_and(|most| most > UNROLLED)) {
+        return Err(cx.must_be_known(count, "the count of turns of a loop whose turns are not alike"));
     }
     while most.is_none_or(|most| turn < most) {
         if let Some(condition) = &going {
@@ -238,6 +400,9 @@ fn turns<'m>(cx: &mut Cx<'_, 'm, '_>, body: &'m crate::proto::Graph, values: &[V
         (count, _) = (Some(extent), axes.push(at));
     }
     let count = count.unwrap_or(0);
+    if let Some(made) = scan_alike(cx, body, values, carried, &axes, lists)? {
+        return Ok(made);
+    }
     let mut stacks: Vec<Vec<Value>> = vec![Vec::new(); body.output.len() - carried];
     for turn in 0..count {
         cx.importer.turn()?;
@@ -264,4 +429,46 @@ fn turns<'m>(cx: &mut Cx<'_, 'm, '_>, body: &'m crate::proto::Graph, values: &[V
         state.push(stacked(cx, stack, at)?);
     }
     Ok(state)
+}
+
+/// `Scan` as a scan, where its turns are alike.
+fn scan_alike<'a, 'm, 'o>(
+    cx: &mut Cx<'a, 'm, 'o>,
+    body: &'m proto::Graph,
+    values: &[Value],
+    carried: usize,
+    axes: &[usize],
+    lists: [&[i64]; 4],
+) -> Result<Option<Vec<Value>>, Fault> {
+    let [_, backward, out_axes, turned] = lists;
+    let order = |backward: &i64| if *backward != 0 { Rows::Backward } else { Rows::Forward };
+    let turns = values[carried].shape()[axes[0]].clone();
+    let few = turns.fixed().is_none_or(|n| !(FEW + 1..COUNTED).contains(&n));
+    if few || values.iter().any(|value| value.items.is_some()) {
+        return Ok(None);
+    }
+    cx.importer.turn()?;
+    let mut all = Turns::new(turns);
+    let mut inside = Vec::with_capacity(values.len());
+    for value in &values[..carried] {
+        inside.push(cx.carry(&mut all, value)?);
+    }
+    for ((value, &at), backward) in values[carried..].iter().zip(axes).zip(backward) {
+        let perm: Vec<usize> = std::iter::once(at).chain((0..value.rank()).filter(|&i| i != at)).collect();
+        let rows = cx.transpose(value, &perm)?;
+        inside.push(cx.row(&mut all, &rows, order(backward))?);
+    }
+    let write = |cx: &mut Cx<'a, 'm, 'o>| {
+        let scope = cx.scope;
+        let mut made = cx.importer.inline(body, scope, &inside)?.into_iter();
+        Ok(Turned { goes_on: None, next: made.by_ref().take(carried).collect(), rows: made.collect() })
+    };
+    let orders: Vec<Rows> = turned.iter().map(order).collect();
+    let Some(mut made) = alike(cx, all, &values[..carried], write, &orders)? else { return Ok(None) };
+    for (stack, &at) in made[carried..].iter_mut().zip(out_axes) {
+        let at = axis(at, stack.rank())?;
+        let perm: Vec<usize> = (1..=at).chain([0]).chain(at + 1..stack.rank()).collect();
+        *stack = cx.transpose(stack, &perm)?;
+    }
+    Ok(Some(made))
 }

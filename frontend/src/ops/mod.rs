@@ -26,6 +26,7 @@ pub mod scatter;
 pub mod sequence;
 pub mod shape;
 pub mod signal;
+pub mod stream;
 pub mod window;
 
 use crate::cx::{Cx, Made};
@@ -238,9 +239,9 @@ pub static TABLE: &[Row] = &[
     op("TensorScatter", 24, (2, 3), attention::tensor_scatter),
     Row { domain: "ai.onnx.preview", ..op("FlexAttention", 1, (3, 3), attention::flex_attention) },
     // steps
-    outputs(op("CausalConvWithState", 27, (2, 4), recurrent::causal_conv), 2),
+    outputs(op("CausalConvWithState", 27, (2, 4), stream::causal_conv), 2),
     outputs(op("GRU", 1, (3, 6), recurrent::gru), 2),
-    outputs(op("LinearAttention", 27, (3, 6), recurrent::linear_attention), 2),
+    outputs(op("LinearAttention", 27, (3, 6), stream::linear_attention), 2),
     outputs(op("LSTM", 1, (3, 8), recurrent::lstm), 3),
     outputs(op("RNN", 1, (3, 6), recurrent::rnn), 2),
     // losses

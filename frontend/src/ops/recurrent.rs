@@ -1,15 +1,16 @@
 //! Recurrent layers, one step after the other: the inputs' share of all gates is one product over all steps, each
-//! step adds the state's share. Also the linear forms of attention, and convolutions that carry their border.
+//! step adds the state's share. A few steps are written out, more of them are the turns of a scan.
 
+use ir::graph::op::Rows;
 use ir::scalar::{Literal, ScalarOp};
-use ir::{Body, Dim, Dtype, Fault, Op};
+use ir::{Dim, Dtype, Fault};
 
 use crate::build::{Value, number};
 use crate::cx::{Cx, Made, must_be, one, zero};
-use crate::ops::attention;
+use crate::turns::Turns;
 
-/// Steps that one layer is written out for.
-const STEPS: usize = 2048;
+/// Steps that are written out: so few fuse with what is around them.
+pub const FEW: usize = 4;
 
 /// What one direction of a layer is made of.
 struct Layer {
@@ -58,7 +59,7 @@ struct Recurrent {
     /// Which steps of which sequences there are: `[batch, 1]`, where sequences differ in length.
     lengths: Option<Value>,
     hidden: usize,
-    steps: usize,
+    steps: Dim,
     batch: usize,
     clip: Option<f32>,
     /// The batch stands first.
@@ -74,7 +75,10 @@ impl Recurrent {
             cx.attrs.choice("direction", (1, false), &[("forward", (1, false)), ("reverse", (1, true)), ("bidirectional", (2, false))])?;
         cx.attrs.ignore(&["output_sequence"]);
         let x = if turned { cx.transpose(&x, &[1, 0, 2])? } else { x };
-        let (steps, batch, width) = (x.size(0)?, x.size(1)?, x.size(2)?);
+        let (steps, batch, width) = (x.shape()[0].clone(), x.size(1)?, x.size(2)?);
+        if steps.fixed().is_none() && steps.as_symbol().is_none() {
+            x.size(0)?;
+        }
         must_be(r.rank() == 3, "the state's weights have three axes", &r)?;
         let hidden = r.size(2)?;
         let (count, backward) = directions;
@@ -84,10 +88,6 @@ impl Recurrent {
         if cx.attrs.int("hidden_size")?.is_some_and(|n| n != hidden as i64) {
             return Err(Fault::invalid(format!("hidden_size is not {hidden}, as the weights are")));
         }
-        if steps.saturating_mul(count) > STEPS {
-            let text = format!("a layer of {steps} steps is not supported; {} are", STEPS / count);
-            return Err(Fault::unsupported(text));
-        }
         let functions = functions(cx, usual, count)?;
         let lengths = match cx.optional(4) {
             Some(list) => {
@@ -96,7 +96,7 @@ impl Recurrent {
                     "there is one int32 length per sequence",
                     &list,
                 )?;
-                let whole = cx.known(&list).is_some_and(|list| list.to_i64s().iter().all(|&n| n == steps as i64));
+                let whole = cx.known(&list).is_some_and(|list| list.to_i64s().iter().all(|&n| Some(n) == steps.fixed()));
                 if whole { None } else { Some(cx.reshape(&list, vec![Dim::from(batch), one()])?) }
             }
             None => None,
@@ -167,14 +167,21 @@ impl Recurrent {
 
     /// The inputs' share of all steps, with a bias, as `[steps, batch, gates]`.
     fn inputs(&self, cx: &mut Cx, layer: &Layer, bias: Option<&Value>) -> Result<Value, Fault> {
-        let width = self.x.size(2)?;
-        let lines = cx.reshape(&self.x, ir::dim::dims(&[self.steps * self.batch, width]))?;
+        let gates = layer.w.size(1)?;
+        // lines of several sequences of an open length are not one matrix
+        let whole = self.steps.fixed().is_some() || self.batch == 1;
+        let lines = match whole {
+            true => {
+                let count = self.steps.clone() * Dim::from(self.batch);
+                cx.reshape(&self.x, vec![count, self.x.shape()[2].clone()])?
+            }
+            false => self.x.clone(),
+        };
         let mut made = cx.dot(&lines, &layer.w)?;
         if let Some(bias) = bias {
             made = cx.apply(ScalarOp::Add, &[&made, bias])?;
         }
-        let gates = layer.w.size(1)?;
-        cx.reshape(&made, ir::dim::dims(&[self.steps, self.batch, gates]))
+        cx.reshape(&made, vec![self.steps.clone(), Dim::from(self.batch), Dim::from(gates)])
     }
 
     /// Runs every layer. `step` gives the new state from the inputs' share and the old state.
@@ -187,36 +194,12 @@ impl Recurrent {
                 None => None,
             };
             let shares = self.inputs(cx, layer, bias.as_ref())?;
-            let (mut h, mut c) = (layer.h.clone(), layer.c.clone());
-            cx.importer.turns(self.steps)?;
-            let mut shown = vec![None; self.steps];
-            for i in 0..self.steps {
-                cx.importer.turn()?;
-                let t = if layer.backward { self.steps - 1 - i } else { i };
-                let share = cx.part(&shares, 0, Dim::from(t), one())?;
-                let share = cx.reshape(&share, shares.shape()[1..].to_vec())?;
-                let (mut new_h, mut new_c) = step(cx, layer, &share, &h, c.as_ref())?;
-                let mut seen = new_h.clone();
-                if let Some(lengths) = &self.lengths {
-                    let text = format!("{{ t0 = gt(a, {t}:i32); select(t0, b, c) }}");
-                    let dtype = h.dtype();
-                    new_h = cx.pointwise(&text, dtype, &[lengths, &new_h, &h])?;
-                    new_c = match (new_c, &c) {
-                        (Some(new), Some(old)) => Some(cx.pointwise(&text, dtype, &[lengths, &new, old])?),
-                        (new, _) => new,
-                    };
-                    let text = format!("{{ t0 = gt(a, {t}:i32); select(t0, b, 0.0:T) }}");
-                    seen = cx.pointwise(&text, dtype, &[lengths, &seen])?;
-                }
-                let row = ir::dim::dims(&[1, 1, self.batch, self.hidden]);
-                shown[t] = Some(cx.reshape(&seen, row)?);
-                (h, c) = (new_h, new_c);
-            }
-            let steps: Vec<Value> = shown.into_iter().flatten().collect();
-            columns.push(match steps.is_empty() {
-                true => cx.fill(self.x.dtype(), 0.0, &ir::dim::dims(&[0, 1, self.batch, self.hidden]))?,
-                false => cx.concat(&steps.iter().collect::<Vec<_>>(), 0)?,
-            });
+            let few = self.steps.fixed().and_then(|n| usize::try_from(n).ok()).filter(|&n| n <= FEW);
+            let (column, h, c) = match few {
+                Some(steps) => self.written_out(cx, layer, &shares, steps, step)?,
+                None => self.in_turns(cx, layer, &shares, step)?,
+            };
+            columns.push(cx.reshape(&column, vec![self.steps.clone(), one(), Dim::from(self.batch), Dim::from(self.hidden)])?);
             let whole = ir::dim::dims(&[1, self.batch, self.hidden]);
             last_h.push(cx.reshape(&h, whole.clone())?);
             if let Some(c) = &c {
@@ -235,7 +218,76 @@ impl Recurrent {
         }
         Ok(made)
     }
+
+    /// One step of a layer: the new state, and what of it is shown. Sequences that are over keep their state and show zeros;
+    /// `at` is the number of the step.
+    fn masked(&self, cx: &mut Cx, layer: &Layer, share: &Value, at: &Value, state: (&Value, Option<&Value>), step: &Step) -> Stepped {
+        let (h, c) = state;
+        let (mut new_h, mut new_c) = step(cx, layer, share, h, c)?;
+        let mut seen = new_h.clone();
+        if let Some(lengths) = &self.lengths {
+            let (goes_on, dtype) = ("{ t0 = gt(a, d); select(t0, b, c) }", h.dtype());
+            new_h = cx.pointwise(goes_on, dtype, &[lengths, &new_h, h, at])?;
+            new_c = match (new_c, c) {
+                (Some(new), Some(old)) => Some(cx.pointwise(goes_on, dtype, &[lengths, &new, old, at])?),
+                (new, _) => new,
+            };
+            seen = cx.pointwise("{ t0 = gt(a, c); select(t0, b, 0.0:T) }", dtype, &[lengths, &seen, at])?;
+        }
+        Ok((seen, new_h, new_c))
+    }
+
+    /// Every step by itself.
+    fn written_out(&self, cx: &mut Cx, layer: &Layer, shares: &Value, steps: usize, step: &Step) -> Stepped {
+        let (mut h, mut c) = (layer.h.clone(), layer.c.clone());
+        let mut shown = vec![None; steps];
+        for i in 0..steps {
+            cx.importer.turn()?;
+            let t = if layer.backward { steps - 1 - i } else { i };
+            let share = cx.part(shares, 0, Dim::from(t), one())?;
+            let share = cx.reshape(&share, shares.shape()[1..].to_vec())?;
+            let at = cx.scalar(Literal::int(Dtype::I32, t as i64));
+            let (seen, new_h, new_c) = self.masked(cx, layer, &share, &at, (&h, c.as_ref()), step)?;
+            shown[t] = Some(cx.reshape(&seen, ir::dim::dims(&[1, self.batch, self.hidden]))?);
+            (h, c) = (new_h, new_c);
+        }
+        let rows: Vec<Value> = shown.into_iter().flatten().collect();
+        let column = match rows.is_empty() {
+            true => cx.fill(self.x.dtype(), 0.0, &ir::dim::dims(&[0, self.batch, self.hidden]))?,
+            false => cx.concat(&rows.iter().collect::<Vec<_>>(), 0)?,
+        };
+        Ok((column, h, c))
+    }
+
+    /// The steps as turns of a scan.
+    fn in_turns(&self, cx: &mut Cx, layer: &Layer, shares: &Value, step: &Step) -> Stepped {
+        cx.importer.turn()?;
+        let order = if layer.backward { Rows::Backward } else { Rows::Forward };
+        let numbers = cx.iota(&self.steps, 0, 1)?;
+        let numbers = cx.cast(&numbers, Dtype::I32)?;
+        let mut turns = Turns::new(self.steps.clone());
+        let h = cx.carry(&mut turns, &layer.h)?;
+        let c = match &layer.c {
+            Some(c) => Some(cx.carry(&mut turns, c)?),
+            None => None,
+        };
+        let share = cx.row(&mut turns, shares, order)?;
+        let at = match self.lengths {
+            Some(_) => cx.row(&mut turns, &numbers, order)?,
+            None => numbers,
+        };
+        let (seen, new_h, new_c) = self.masked(cx, layer, &share, &at, (&h, c.as_ref()), step)?;
+        let next: Vec<Value> = std::iter::once(new_h).chain(new_c).collect();
+        let mut made = cx.turn(turns, &next, &[(seen, order)])?;
+        let column = made.pop().expect("a scan gives its stacks");
+        let mut state = made.into_iter();
+        let h = state.next().expect("a scan gives what it carries");
+        Ok((column, h, state.next()))
+    }
 }
+
+/// What is shown, and the state and the cell behind it.
+type Stepped = Result<(Value, Value, Option<Value>), Fault>;
 
 /// The functions of each direction.
 fn functions(cx: &Cx, usual: &[&str], directions: usize) -> Result<Vec<Vec<String>>, Fault> {
@@ -282,30 +334,39 @@ pub fn gru(cx: &mut Cx) -> Made {
         let (r_gates, r_hidden) = (cx.part(&layer.r, 1, zero(), two.clone())?, cx.part(&layer.r, 1, two.clone(), single.clone())?);
         let of_share = (cx.part(share, 1, zero(), two.clone())?, cx.part(share, 1, two.clone(), single.clone())?);
         let of_bias = match &layer.biases {
-            Some([_, b]) => Some((cx.part(b, 0, zero(), two.clone())?, cx.part(b, 0, two, single)?)),
+            Some([_, b]) => Some((cx.part(b, 0, zero(), two.clone())?, cx.part(b, 0, two.clone(), single)?)),
             None => None,
         };
-        let own = cx.dot(h, &r_gates)?;
-        let mut gates = cx.apply(ScalarOp::Add, &[&own, &of_share.0])?;
-        if let Some((bias, _)) = &of_bias {
-            gates = cx.apply(ScalarOp::Add, &[&gates, bias])?;
-        }
-        let gates = all.apply(cx, &layer.functions[0], gates)?;
-        let (z, r) = (all.gate(cx, &gates, 0)?, all.gate(cx, &gates, 1)?);
-        let sum = if late {
-            let mut own = cx.dot(h, &r_hidden)?;
-            if let Some((_, bias)) = &of_bias {
+        let (z, sum) = if late {
+            // one product for all three gates, and one map of its parts
+            let mut own = cx.dot(h, &layer.r)?;
+            if let Some([_, bias]) = &layer.biases {
                 own = cx.apply(ScalarOp::Add, &[&own, bias])?;
             }
-            cx.pointwise("{ t0 = mul(a, b); add(t0, c) }", h.dtype(), &[&r, &own, &of_share.1])?
+            let gate = |cx: &mut Cx, i: usize| {
+                let (own, share) = (all.gate(cx, &own, i)?, all.gate(cx, share, i)?);
+                let sum = cx.apply(ScalarOp::Add, &[&own, &share])?;
+                all.apply(cx, &layer.functions[0], sum)
+            };
+            let (z, r) = (gate(cx, 0)?, gate(cx, 1)?);
+            let own = all.gate(cx, &own, 2)?;
+            (z, cx.pointwise("{ t0 = mul(a, b); add(t0, c) }", h.dtype(), &[&r, &own, &of_share.1])?)
         } else {
+            let own = cx.dot(h, &r_gates)?;
+            let mut gates = cx.apply(ScalarOp::Add, &[&own, &of_share.0])?;
+            if let Some((bias, _)) = &of_bias {
+                gates = cx.apply(ScalarOp::Add, &[&gates, bias])?;
+            }
+            let gates = all.apply(cx, &layer.functions[0], gates)?;
+            let (z, r) = (all.gate(cx, &gates, 0)?, all.gate(cx, &gates, 1)?);
             let reset = cx.apply(ScalarOp::Mul, &[&r, h])?;
             let own = cx.dot(&reset, &r_hidden)?;
             let sum = cx.apply(ScalarOp::Add, &[&own, &of_share.1])?;
-            match &of_bias {
+            let sum = match &of_bias {
                 Some((_, bias)) => cx.apply(ScalarOp::Add, &[&sum, bias])?,
                 None => sum,
-            }
+            };
+            (z, sum)
         };
         let new = all.apply(cx, &layer.functions[1], sum)?;
         let text = "{ t0 = sub(1.0:T, a); t1 = mul(t0, b); t2 = mul(a, c); add(t1, t2) }";
@@ -348,135 +409,4 @@ pub fn lstm(cx: &mut Cx) -> Made {
         let shown = all.apply(cx, last, cell.clone())?;
         Ok((cx.apply(ScalarOp::Mul, &[&o, &shown])?, Some(cell)))
     })
-}
-
-/// Attention whose state is a matrix per head, updated by every token.
-pub fn linear_attention(cx: &mut Cx) -> Made {
-    let (q, k, v) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
-    let (past, decay, beta) = (cx.optional(3), cx.optional(4), cx.optional(5));
-    cx.attrs.ignore(&["chunk_size"]);
-    let words = [("linear", (false, false)), ("gated", (true, false)), ("delta", (false, true)), ("gated_delta", (true, true))];
-    let (gated, delta) = cx.attrs.choice("update_rule", (true, true), &words)?;
-    if gated != decay.is_some() || delta != beta.is_some() {
-        return Err(Fault::invalid("decay belongs to gated rules, beta to those with delta"));
-    }
-    let (many, few) = (attention::heads(cx, "q_num_heads")?, attention::heads(cx, "kv_num_heads")?);
-    must_be(many.is_multiple_of(few), &format!("{few} heads divide {many}"), &q)?;
-    for value in [&q, &k, &v] {
-        must_be(
-            value.rank() == 3 && value.dtype().is_float() && value.shape()[..2] == q.shape()[..2],
-            "it takes [batch, steps, numbers]",
-            value,
-        )?;
-    }
-    let (batch, steps) = (q.size(0)?, q.size(1)?);
-    if steps > STEPS {
-        return Err(Fault::unsupported(format!("{steps} steps are not supported; {STEPS} are")));
-    }
-    let split = |cx: &mut Cx, x: &Value, heads: usize| {
-        let apart = attention::split_heads(cx, x, heads)?;
-        cx.cast(&apart, Dtype::F32)
-    };
-    let (q4, k4, v4) = (split(cx, &q, many)?, split(cx, &k, few)?, split(cx, &v, few)?);
-    let (size, width) = (k4.size(3)?, v4.size(3)?);
-    must_be(q4.size(3)? == size, "queries and keys have the same size", &q)?;
-    let per_head = |cx: &mut Cx, list: Option<&Value>, what: &str| -> Result<Option<Value>, Fault> {
-        let Some(list) = list else { return Ok(None) };
-        must_be(list.rank() == 3 && list.shape()[..2] == q.shape()[..2], &format!("{what} is [batch, steps, heads]"), list)?;
-        let last = list.size(2)?;
-        let heads = if last == 1 { 1 } else { few };
-        split(cx, list, heads).map(Some)
-    };
-    let (decay, beta) = (per_head(cx, decay.as_ref(), "decay")?, per_head(cx, beta.as_ref(), "beta")?);
-    let scale = Some(cx.attrs.float_or("scale", 0.0)?).filter(|s| *s != 0.0).unwrap_or(attention::usual_scale(size));
-    let state_type = past.as_ref().map_or(q.dtype(), Value::dtype);
-    let shape = ir::dim::dims(&[batch, few, size, width]);
-    let mut state = match &past {
-        Some(past) => {
-            must_be(past.shape() == shape && past.dtype().is_float(), &format!("the state is [{batch}, {few}, {size}, {width}]"), past)?;
-            cx.cast(past, Dtype::F32)?
-        }
-        None => cx.fill(Dtype::F32, 0.0, &shape)?,
-    };
-    cx.importer.turns(steps)?;
-    let mut shown = Vec::with_capacity(steps);
-    for t in 0..steps {
-        cx.importer.turn()?;
-        let at = |cx: &mut Cx, x: &Value| cx.part(x, 2, Dim::from(t), one());
-        let (query, key, mut value) = (at(cx, &q4)?, at(cx, &k4)?, at(cx, &v4)?);
-        let column = cx.transpose(&key, &[0, 1, 3, 2])?;
-        if let Some(decay) = &decay {
-            let decay = at(cx, decay)?;
-            let decay = cx.transpose(&decay, &[0, 1, 3, 2])?;
-            state = cx.pointwise("{ t0 = exp(b); mul(a, t0) }", Dtype::F32, &[&state, &decay])?;
-        }
-        if let Some(beta) = &beta {
-            let known = cx.dot(&key, &state)?;
-            let beta = at(cx, beta)?;
-            value = cx.pointwise("{ t0 = sub(a, b); mul(t0, c) }", Dtype::F32, &[&value, &known, &beta])?;
-        }
-        state = cx.pointwise("{ t0 = mul(b, c); add(a, t0) }", Dtype::F32, &[&state, &column, &value])?;
-        // the heads of queries that share a state are rows of one product
-        let rows = cx.reshape(&query, ir::dim::dims(&[batch, few, many / few, size]))?;
-        shown.push(cx.dot(&rows, &state)?);
-    }
-    let to = q.dtype();
-    let mut rows = Vec::with_capacity(steps);
-    for row in &shown {
-        rows.push(cx.reshape(row, ir::dim::dims(&[batch, 1, many * width]))?);
-    }
-    let made = match rows.is_empty() {
-        true => cx.fill(to, 0.0, &ir::dim::dims(&[batch, 0, many * width]))?,
-        false => cx.concat(&rows.iter().collect::<Vec<_>>(), 1)?,
-    };
-    let made = cx.pointwise(&format!("{{ mul(a, {}:T) }}", number(f64::from(scale))), made.dtype(), &[&made])?;
-    Ok(vec![cx.cast(&made, to)?, cx.cast(&state, state_type)?])
-}
-
-/// A depthwise convolution over the past; the border is a state.
-pub fn causal_conv(cx: &mut Cx) -> Made {
-    let (x, w, bias, past) = (cx.input(0)?, cx.input(1)?, cx.optional(2), cx.optional(3));
-    must_be(x.rank() == 3 && w.rank() == 3, "it takes [batch, channels, length]", &x)?;
-    let (channels, size) = (x.size(1)?, w.size(2)?);
-    must_be(
-        size > 0 && w.ty == ir::Type::of(x.dtype(), &[channels, 1, size]),
-        &format!("there is one kernel for each of {channels} channels"),
-        &w,
-    )?;
-    let silu = cx.attrs.choice("activation", false, &[("none", false), ("silu", true), ("swish", true)])?;
-    let border = vec![x.shape()[0].clone(), Dim::from(channels), Dim::from(size - 1)];
-    let padded = match &past {
-        Some(past) => {
-            must_be(past.shape() == border && past.dtype() == x.dtype(), "the state fits the kernel", past)?;
-            cx.concat(&[past, &x], 2)?
-        }
-        None => {
-            let none = cx.fill(x.dtype(), 0.0, &border)?;
-            cx.concat(&[&none, &x], 2)?
-        }
-    };
-    let start = padded.shape()[2].clone() - Dim::from(size - 1);
-    let present = cx.part(&padded, 2, start, Dim::from(size - 1))?;
-    let (last, kernel) = (cx.channels_last(&padded)?, cx.transpose(&w, &[2, 1, 0])?);
-    let op = Op::Conv {
-        stride: vec![1],
-        dilation: vec![1],
-        inflate: vec![1],
-        low: vec![0],
-        high: vec![0],
-        group: channels,
-        fill: Literal::number(last.dtype(), 0.0),
-        epilogue: Body::identity(),
-    };
-    let mut made = cx.add(op, &[&last, &kernel])?;
-    if let Some(bias) = bias {
-        must_be(bias.rank() == 1 && bias.shape()[0] == Dim::from(channels), "there is one bias per channel", &bias)?;
-        made = cx.apply(ScalarOp::Add, &[&made, &bias])?;
-    }
-    if silu {
-        let wide = cx.cast(&made, if x.dtype() == Dtype::F64 { Dtype::F64 } else { Dtype::F32 })?;
-        let shaped = cx.pointwise("{ t0 = sigmoid(a); mul(a, t0) }", wide.dtype(), &[&wide])?;
-        made = cx.cast(&shaped, x.dtype())?;
-    }
-    Ok(vec![cx.channels_first(&made)?, present])
 }

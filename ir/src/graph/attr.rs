@@ -59,6 +59,7 @@ pub fn body_keyword(name: &str) -> Option<&'static str> {
     match name {
         "body" | "epilogue" => Some("do"),
         "prologue" => Some("pre"),
+        "region" => Some("turn"),
         _ => None,
     }
 }

@@ -69,7 +69,9 @@ pub fn own_type(op: &Op, types: &[Dtype]) -> Option<Dtype> {
         | Op::Attention { .. }
         | Op::Resize { .. }
         | Op::Quantize { .. }
-        | Op::Dequantize { .. } => None,
+        | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. } => None,
     }
 }
 
@@ -327,6 +329,11 @@ pub fn infer(op: &Op, types: &[&Type]) -> Result<Type, Fault> {
             lined_up(op, types, *axis, *block)?;
             Ok(Type::new(types[1].dtype, types[0].shape.clone()))
         }
+        Op::Scan { .. } => {
+            let results = super::region::results(op, types).map_err(|what| wrong(op, types, &what))?;
+            results.into_iter().next().ok_or_else(|| wrong(op, types, "a scan has at least one result"))
+        }
+        Op::Take { ty, .. } => Ok(ty.clone()),
     }
 }
 

@@ -5,12 +5,14 @@ pub mod attr;
 pub mod eval;
 pub mod infer;
 pub mod op;
+pub mod region;
 pub mod text;
 pub mod verify;
 
 pub use op::Op;
+pub use region::Region;
 
-use crate::dim::Symbols;
+use crate::dim::{Dim, Symbols};
 use crate::fault::Fault;
 use crate::tensor::{Tensor, Type};
 use petgraph::Direction;
@@ -71,6 +73,26 @@ impl Graph {
             self.inputs.push(id);
         }
         Ok(id)
+    }
+
+    /// An input stops being one; what stood for it is of no more use.
+    pub fn withdraw(&mut self, input: NodeId) {
+        self.inputs.retain(|&id| id != input);
+    }
+
+    /// The graph with `change` made to every dimension in it.
+    pub fn with_dims(&self, change: &dyn Fn(&Dim) -> Dim) -> Graph {
+        let mut graph = self.clone();
+        for node in graph.nodes.node_weights_mut() {
+            node.op = node.op.with_dims(change);
+            node.ty.shape.iter_mut().for_each(|dim| *dim = change(dim));
+        }
+        graph
+    }
+
+    /// Gives a node another operator with the same result.
+    pub fn set_op(&mut self, id: NodeId, op: Op) {
+        self.nodes.node_weight_mut(id.0).expect("the node was not removed").op = op;
     }
 
     /// Adds a constant.

@@ -5,6 +5,7 @@
 //! One node gives one tensor. ONNX's two hundred operators are import functions over these.
 
 use super::attr::{Attr, Attrs};
+use super::region::Region;
 use crate::dim::Dim;
 use crate::scalar::{Body, Literal};
 use crate::tensor::{Tensor, Type};
@@ -141,6 +142,14 @@ operators! {
     Quantize "quantize" 3..3 { axis: usize, block: usize };
     /// Quantized numbers as floats: `(x - zero point) * scale`, rounded once to the scale's type; operands as in `quantize`.
     Dequantize "dequantize" 3..3 { axis: usize, block: usize };
+    /// So many turns of a region. Operands: the first values of what is carried from turn to turn, then the tensors whose rows
+    /// along axis 0 the turns read, one for each word of `sequences`, then whatever else the region reads. Its inputs stand in
+    /// this order; its outputs are what is carried to the next turn, then a row for each word of `stacks`. The words say
+    /// whether the first turn has the first row or the last. Only `take` uses it: of the carried values as the last turn left
+    /// them, then of the stacks.
+    Scan "scan" 1..any { trips: Dim, carried: usize, sequences: Vec<Rows>, stacks: Vec<Rows>, region: Region };
+    /// Result `index` of the `scan` that is its operand.
+    Take "take" 1..1 { index: usize, ty: Type };
 }
 
 /// An f64 attribute; compared by its bits.
@@ -186,6 +195,8 @@ words! {
     WindowKind { Max "max", Sum "sum" }
     /// What a reduction computes.
     ReduceKind { Sum "sum", Mean "mean", Prod "prod", Max "max", Min "min" }
+    /// Which row the first turn of a scan has.
+    Rows { Forward "forward", Backward "backward" }
     ArgKind { Max "max", Min "min" }
     CumulateKind { Sum "sum", Prod "prod" }
     /// What becomes of an element that another is scattered to.
@@ -245,7 +256,9 @@ macro_rules! epilogue_of {
             | Op::Attention { .. }
             | Op::Resize { .. }
             | Op::Quantize { .. }
-            | Op::Dequantize { .. } => None,
+            | Op::Dequantize { .. }
+            | Op::Scan { .. }
+            | Op::Take { .. } => None,
         }
     };
 }
@@ -277,7 +290,9 @@ macro_rules! prologue_of {
             | Op::Attention { .. }
             | Op::Resize { .. }
             | Op::Quantize { .. }
-            | Op::Dequantize { .. } => None,
+            | Op::Dequantize { .. }
+            | Op::Scan { .. }
+            | Op::Take { .. } => None,
         }
     };
 }
@@ -292,6 +307,8 @@ macro_rules! dims_of {
             Op::Pad { low, high, .. } => low.$iter().chain(high.$iter()).collect(),
             Op::Attention { causal, .. } => causal.$iter().collect(),
             Op::Compact { length } => vec![length],
+            Op::Scan { trips, .. } => vec![trips],
+            Op::Take { ty, .. } => ty.shape.$iter().collect(),
             Op::Const { .. }
             | Op::Transpose { .. }
             | Op::Concat { .. }
@@ -325,6 +342,9 @@ impl Op {
         let mut op = self.clone();
         let dims: Vec<&mut Dim> = dims_of!(&mut op, iter_mut);
         dims.into_iter().for_each(|d| *d = change(d));
+        if let Op::Scan { region, .. } = &mut op {
+            *region = Region::new(region.graph().with_dims(change));
+        }
         op
     }
 

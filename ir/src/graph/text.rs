@@ -2,9 +2,9 @@
 //! is small and by its hash when it is big, so that the text stays readable and exact. The grammar is in
 //! `docs/gir.md`. This file knows how a graph is spelled; what its operators mean is not its business.
 
-use super::attr::{Attr, body_keyword};
+use super::attr::{Attr, Attrs, body_keyword};
 use super::op::Op;
-use super::{Graph, Names, NodeId};
+use super::{Graph, Names, NodeId, Region};
 use crate::scalar::text::print_literal;
 use crate::scalar::{Body, Literal};
 use crate::tensor::{Dtype, Tensor, Type};
@@ -164,7 +164,14 @@ pub fn hash(tensor: &Tensor) -> u64 {
 /// Every constant that the text names by its hash: what `parse` must be given beside the text.
 pub fn constants(graph: &Graph) -> BTreeMap<u64, Tensor> {
     let big = |t: &&Tensor| !inline(t) && !t.is_splat();
-    graph.order().into_iter().filter_map(|id| graph.as_const(id)).filter(big).map(|t| (hash(t), t.clone())).collect()
+    let mut all: BTreeMap<u64, Tensor> =
+        graph.order().into_iter().filter_map(|id| graph.as_const(id)).filter(big).map(|t| (hash(t), t.clone())).collect();
+    for id in graph.order() {
+        if let Op::Scan { region, .. } = graph.op(id) {
+            all.extend(constants(region.graph()));
+        }
+    }
+    all
 }
 
 /// Reads a graph. `constants` finds what is written as `#hash`. Operators are checked as they are read; whole-graph
@@ -260,7 +267,7 @@ fn parse_node(
                     break;
                 }
             }
-            Op::parse(mnemonic, lexer)?
+            if mnemonic == "scan" { parse_scan(lexer, constants)? } else { Op::parse(mnemonic, lexer)? }
         }
     };
     let mut names: Names = Vec::new();
@@ -275,6 +282,19 @@ fn parse_node(
         Some(ty) if ty != *graph.ty(id) => Err(lexer.error(format!("the result is {}, not {ty}", graph.ty(id)))),
         _ => Ok(id),
     }
+}
+
+/// A scan's attributes, whose region may name constants that stand beside the text.
+fn parse_scan(lexer: &mut Lexer, constants: &dyn Fn(u64) -> Option<Tensor>) -> Result<Op, ParseError> {
+    let mut attrs = Attrs::parse(lexer)?;
+    let trips = attrs.take("trips", lexer)?;
+    let carried = attrs.take("carried", lexer)?;
+    let sequences = attrs.take("sequences", lexer)?;
+    let stacks = attrs.take("stacks", lexer)?;
+    attrs.finish(lexer)?;
+    lexer.expect("turn")?;
+    let region = Region::new(parse_graph(lexer, constants)?);
+    Ok(Op::Scan { trips, carried, sequences, stacks, region })
 }
 
 fn parse_elements(lexer: &mut Lexer, ty: &Type, constants: &dyn Fn(u64) -> Option<Tensor>) -> Result<Tensor, ParseError> {

@@ -91,6 +91,7 @@ fn node(graph: &Graph, id: NodeId, slots: &[usize]) -> Result<(), Vec<String>> {
     if matches!(node.op, Op::Input { .. }) && !graph.inputs().contains(&id) {
         wrong.push("it is not among the inputs".into());
     }
+    region(graph, id, &mut wrong);
     for body in bodies(&node.op) {
         body_terms(body).unwrap_or_else(|what| wrong.push(what));
     }
@@ -110,6 +111,33 @@ fn node(graph: &Graph, id: NodeId, slots: &[usize]) -> Result<(), Vec<String>> {
         Ok(ty) if ty == node.ty => Ok(()),
         Ok(ty) => Err(vec![format!("its type is {ty}, {} is noted", node.ty)]),
         Err(fault) => Err(vec![fault.what]),
+    }
+}
+
+/// A scan's region is a graph of its own over the same symbols, and only `take` opens a scan.
+fn region(graph: &Graph, id: NodeId, wrong: &mut Vec<String>) {
+    match graph.op(id) {
+        Op::Scan { region, .. } => {
+            verify(region.graph()).unwrap_or_else(|what| wrong.extend(what.into_iter().map(|what| format!("in its region, {what}"))));
+            if region.graph().symbols.iter().any(|(name, range)| graph.symbols.get(name) != Some(range)) {
+                wrong.push("its region has symbols of its own".into());
+            }
+            if graph.is_output(id) || graph.uses(id).iter().any(|&(user, _)| !matches!(graph.op(user), Op::Take { .. })) {
+                wrong.push("something else than `take` uses it".into());
+            }
+        }
+        Op::Take { index, ty } => {
+            let from = graph.operands(id)[0];
+            let types: Vec<&Type> = graph.operands(from).iter().map(|&o| graph.ty(o)).collect();
+            let given = match graph.op(from) {
+                Op::Scan { .. } => super::region::results(graph.op(from), &types).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            if given.get(*index) != Some(ty) {
+                wrong.push(format!("there is no result {index} of type {ty} to take"));
+            }
+        }
+        _ => {}
     }
 }
 
@@ -139,7 +167,9 @@ fn bodies(op: &Op) -> Vec<&Body> {
         | Op::Suppress { .. }
         | Op::Resize { .. }
         | Op::Quantize { .. }
-        | Op::Dequantize { .. } => Vec::new(),
+        | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. } => Vec::new(),
     }
 }
 

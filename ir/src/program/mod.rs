@@ -4,6 +4,7 @@
 mod choice;
 mod overlap;
 pub mod pool;
+mod repeat;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -12,6 +13,7 @@ pub mod verify;
 
 pub use choice::{Candidate, Choice, Verdict};
 pub use pool::{Pool, WEIGHTS_ALIGN};
+pub use repeat::{Repeat, Turns};
 pub use run::{run, run_from};
 pub use verify::verify;
 
@@ -34,6 +36,8 @@ pub struct Program {
     pub constants: Vec<Packed>,
     /// In the order of execution.
     pub steps: Vec<Step>,
+    /// Which of the steps run over and over, by where they start.
+    pub repeats: Vec<Repeat>,
     /// What was chosen, in the order of the steps.
     pub choices: Vec<Choice>,
     /// Bytes of memory between calls of one run, a multiple of `arena_align`.
@@ -163,7 +167,8 @@ impl Program {
 
     /// Multiply-accumulates of the steps that run while the free symbols have these values.
     pub fn macs(&self, sizes: &[i64]) -> u64 {
-        self.steps.iter().filter(|step| step.runs_at(sizes)).map(|step| step.macs).sum()
+        let steps = self.steps.iter().enumerate().filter(|(_, step)| step.runs_at(sizes));
+        steps.map(|(i, step)| step.macs.saturating_mul(self.turns_at(i, sizes))).sum()
     }
 
     /// The number of the symbol that a dimension is; `None` for a fixed dimension, and for one that is no symbol.
@@ -182,6 +187,21 @@ pub struct Call {
     /// Index into [`Program::kernels`].
     pub kernel: usize,
     pub args: Vec<Address>,
+    /// Bytes that each argument is further on in the next turn of the innermost repeat that has the step; those below 0 count
+    /// from the last turn, where the address is the argument's. Empty: no argument moves.
+    pub advance: Vec<i64>,
+}
+
+impl Call {
+    /// A call whose arguments stay where they are.
+    pub fn new(kernel: usize, args: Vec<Address>) -> Call {
+        Call { kernel, args, advance: Vec::new() }
+    }
+
+    /// How far argument `arg` moves from turn to turn.
+    pub fn advance_of(&self, arg: usize) -> i64 {
+        self.advance.get(arg).copied().unwrap_or(0)
+    }
 }
 
 /// Where an argument points, offsets in bytes.

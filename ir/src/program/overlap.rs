@@ -24,17 +24,31 @@ struct Span {
     writes: bool,
     call: usize,
     arg: usize,
+    /// How it moves from turn to turn, and how far it comes.
+    advance: i64,
+    further: i128,
+}
+
+impl Span {
+    /// Whether it touches bytes of `other`, in one and the same turn. Those that move alike stay as far apart as they are; of
+    /// others all turns count.
+    fn meets(&self, other: &Span) -> bool {
+        let (ours, theirs) = if self.advance == other.advance { (0, 0) } else { (self.further, other.further) };
+        self.space == other.space && self.low < other.high + theirs && other.low < self.high + ours
+    }
 }
 
 /// The first two calls of the step that conflict, as far as anyone can tell.
-pub(super) fn conflict(program: &Program, step: &Step, facts: &Facts) -> Option<(usize, usize)> {
+pub(super) fn conflict(program: &Program, at: usize, step: &Step, facts: &Facts) -> Option<(usize, usize)> {
     let mut spans = Vec::new();
     for (number, call) in step.calls.iter().enumerate() {
         let Some(kernel) = program.kernels.get(call.kernel) else { continue };
         for (i, (arg, address)) in kernel.args.iter().zip(&call.args).enumerate() {
             let Some((space, offset)) = shared(*address) else { continue };
             let (low, high) = (offset + i128::from(arg.low), offset + i128::from(arg.high));
-            spans.push(Span { space, low, high, writes: arg.access != Access::Read, call: number, arg: i });
+            let advance = call.advance_of(i);
+            let further = program.furthest(at, advance);
+            spans.push(Span { space, low, high, writes: arg.access != Access::Read, call: number, arg: i, advance, further });
         }
     }
     spans.sort();
@@ -52,7 +66,7 @@ pub(super) fn conflict(program: &Program, step: &Step, facts: &Facts) -> Option<
     exact.sort();
     let at = meeting(&exact).iter().position(|&m| m)?;
     let first = exact[at];
-    let meets = |s: &&Span| s.space == first.space && s.low < first.high && first.low < s.high && s.call != first.call;
+    let meets = |s: &&Span| s.meets(&first) && s.call != first.call;
     let other = exact.iter().filter(meets).find(|s| s.writes || first.writes).map_or(first.call, |s| s.call);
     Some((first.call.min(other), first.call.max(other)))
 }
@@ -72,9 +86,9 @@ fn meeting(spans: &[Span]) -> Vec<bool> {
     let mut out = vec![false; spans.len()];
     let mut open: Vec<usize> = Vec::new();
     for (i, span) in spans.iter().enumerate() {
-        open.retain(|&j| spans[j].space == span.space && spans[j].high > span.low);
+        open.retain(|&j| spans[j].space == span.space && spans[j].high + spans[j].further > span.low);
         for &j in &open {
-            if spans[j].call != span.call && (spans[j].writes || span.writes) && span.low < span.high {
+            if spans[j].call != span.call && (spans[j].writes || span.writes) && span.low < span.high && spans[j].meets(span) {
                 (out[i], out[j]) = (true, true);
             }
         }

@@ -4,7 +4,7 @@
 //! zero, scratch is spoilt before every call that has some. Inputs and constants cannot be written. Calls of a
 //! step that conflict (one writes a byte that another touches) panic: they are a mistake of ours.
 
-use super::{Address, Call, Origin, Port, Program, Step};
+use super::{Address, Call, Origin, Port, Program, Step, Turns};
 use crate::kernel::run::{Buffer, Pointer, Watch, run_watched};
 use crate::kernel::{Access, Facts};
 use crate::tensor::Tensor;
@@ -38,11 +38,27 @@ pub fn run_from(program: &Program, facts: &Facts, inputs: &[Tensor], state: &mut
     buffers.extend(outputs.iter_mut().map(|bytes| Buffer::Open(bytes)));
     buffers.extend([Buffer::Open(state), Buffer::Open(&mut symbols), Buffer::Open(&mut arena), Buffer::Open(&mut scratch)]);
     let at = buffers.len() - 3;
-    for (number, step) in program.steps.iter().enumerate() {
+    let mut turns = vec![0u64; program.repeats.len()];
+    let mut number = 0;
+    while let Some(step) = program.steps.get(number) {
+        let count = |buffers: &[Buffer], repeat: usize| match program.repeats[repeat].turns {
+            Turns::Fixed(turns) => turns,
+            Turns::Symbol(index) => symbol(&buffers[at], index).max(0) as u64,
+        };
         let holds = step.when.iter().all(|when| (when.low..=when.high).contains(&symbol(&buffers[at], when.symbol)));
         if holds {
-            run_step(program, facts, number, step, &mut buffers)?;
+            let turn = program.repeat_of(number).map_or((0, 0), |r| (turns[r], count(&buffers, r).saturating_sub(turns[r] + 1)));
+            run_step(program, facts, number, step, turn, &mut buffers)?;
         }
+        if let Some(repeat) = program.repeat_ending(number) {
+            turns[repeat] += 1;
+            if turns[repeat] < count(&buffers, repeat) {
+                number = program.repeats[repeat].first;
+                continue;
+            }
+            turns[repeat] = 0;
+        }
+        number += 1;
     }
     drop(buffers);
 
@@ -89,9 +105,14 @@ fn symbol(symbols: &Buffer, index: usize) -> i64 {
     i64::from_le_bytes(bytes.try_into().expect("8 bytes were taken"))
 }
 
-fn run_step(program: &Program, facts: &Facts, number: usize, step: &Step, buffers: &mut [Buffer]) -> Result<(), u8> {
+/// Runs the calls of a step. `turn`: turns that were made of its repeat, and that come behind this one.
+fn run_step(program: &Program, facts: &Facts, number: usize, step: &Step, turn: (u64, u64), buffers: &mut [Buffer]) -> Result<(), u8> {
     let scratch = buffers.len() - 1;
-    let pointers: Vec<Vec<Pointer>> = step.calls.iter().map(|call| call.args.iter().map(|&a| pointer(program, a)).collect()).collect();
+    let far = |by: i64| by.unsigned_abs() * if by < 0 { turn.1 } else { turn.0 };
+    let moved = |call: &Call| {
+        call.args.iter().enumerate().map(|(i, &a)| pointer(program, a.moved(far(call.advance_of(i))))).collect::<Vec<Pointer>>()
+    };
+    let pointers: Vec<Vec<Pointer>> = step.calls.iter().map(moved).collect();
     let mut stamps = may_conflict(program, step, &pointers, scratch).then(|| Stamps::new(buffers, number, step));
     for (i, (call, args)) in step.calls.iter().zip(&pointers).enumerate() {
         if args.iter().any(|p| p.buffer == scratch)
@@ -247,7 +268,7 @@ mod tests {
         let mut program = samples::two_steps();
         program.kernels.push(samples::failing(4));
         let kernel = program.kernels.len() - 1;
-        program.steps[1].calls.push(Call { kernel, args: Vec::new() });
+        program.steps[1].calls.push(Call::new(kernel, Vec::new()));
         assert_eq!(run(&program, &facts(), &[Tensor::f32s(&[4], &[0.0; 4])]).err(), Some(4));
     }
 

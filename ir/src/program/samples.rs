@@ -47,10 +47,7 @@ pub(crate) fn two_steps() -> Program {
         inputs: vec![port("x", 4)],
         outputs: vec![port("y", 4)],
         kernels: vec![map("abs", Unary::Abs), map("neg", Unary::Neg)],
-        steps: vec![
-            step(vec![Call { kernel: 0, args: vec![input, middle] }], "map"),
-            step(vec![Call { kernel: 1, args: vec![middle, output] }], "map"),
-        ],
+        steps: vec![step(vec![Call::new(0, vec![input, middle])], "map"), step(vec![Call::new(1, vec![middle, output])], "map")],
         arena_bytes: 64,
         arena_align: 64,
         plan: vec![Allocation { name: "t".into(), offset: 16, bytes: 16, first: 0, last: 1 }],
@@ -65,7 +62,7 @@ pub(crate) fn interleaved() -> Program {
         let args = vec![arg("y", 28, Access::Write)];
         Kernel { name: name.into(), args, body: KernelBody::Tile(TileKernel { body }) }
     };
-    let call = |kernel: usize| Call { kernel, args: vec![Address::Output { index: 0, offset: 4 * kernel as u64 }] };
+    let call = |kernel: usize| Call::new(kernel, vec![Address::Output { index: 0, offset: 4 * kernel as u64 }]);
     Program {
         outputs: vec![port("y", 8)],
         kernels: vec![fill("ones", 1.0), fill("twos", 2.0)],

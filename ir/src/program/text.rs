@@ -1,7 +1,7 @@
 //! A program as text, to be read: memory, constants by hash and layout, what lies where in the arena and when, the
 //! calls with their addresses, and the kernels. Nothing parses it.
 
-use super::{Address, Origin, Packed, Part, Port, Program, When};
+use super::{Address, Origin, Packed, Part, Port, Program, Step, Turns, When};
 use crate::kernel::text;
 use crate::text::quoted;
 
@@ -38,20 +38,17 @@ pub fn print(program: &Program) -> String {
         line(format!("place {}: {}..{}, steps {}..={}", quoted(&a.name), a.offset, a.offset.saturating_add(a.bytes), a.first, a.last));
     }
     for (i, step) in program.steps.iter().enumerate() {
-        let names: Vec<String> = step.names.iter().map(|name| format!(" {}", quoted(name))).collect();
-        let macs = if step.macs > 0 { format!(", {} macs", step.macs) } else { String::new() };
-        let when = |w: &When| match program.symbols.get(w.symbol) {
-            Some(s) => format!(", when {} in {}..={}", quoted(&s.name), w.low, w.high),
-            None => format!(", when symbol {} in {}..={}", w.symbol, w.low, w.high),
-        };
-        let when: String = step.when.iter().map(when).collect();
-        line(format!("step {i} {}{}{macs}{when} {{", step.what, names.concat()));
-        for call in &step.calls {
-            let args: Vec<String> = call.args.iter().map(|&a| address(a)).collect();
-            let name = program.kernels.get(call.kernel).map_or_else(|| format!("kernel {}", call.kernel), |k| k.name.clone());
-            line(format!("  {name}({})", args.join(", ")));
+        for r in program.repeats.iter().filter(|r| r.first == i) {
+            let turns = match r.turns {
+                Turns::Fixed(turns) => turns.to_string(),
+                Turns::Symbol(symbol) => program.symbols.get(symbol).map_or_else(|| format!("symbol {symbol}"), |s| quoted(&s.name)),
+            };
+            line(format!("repeat {turns} {{"));
         }
-        line("}".into());
+        print_step(program, i, step, &mut line);
+        for _ in program.repeats.iter().filter(|r| r.last == i) {
+            line("}".into());
+        }
     }
     out.push_str("}\n");
     for kernel in &program.kernels {
@@ -59,6 +56,29 @@ pub fn print(program: &Program) -> String {
         out.push_str(&text::print(kernel));
     }
     out
+}
+
+fn print_step(program: &Program, number: usize, step: &Step, line: &mut dyn FnMut(String)) {
+    let inside = "  ".repeat(program.repeats.iter().filter(|r| (r.first..=r.last).contains(&number)).count());
+    let names: Vec<String> = step.names.iter().map(|name| format!(" {}", quoted(name))).collect();
+    let macs = if step.macs > 0 { format!(", {} macs", step.macs) } else { String::new() };
+    let when = |w: &When| match program.symbols.get(w.symbol) {
+        Some(s) => format!(", when {} in {}..={}", quoted(&s.name), w.low, w.high),
+        None => format!(", when symbol {} in {}..={}", w.symbol, w.low, w.high),
+    };
+    let when: String = step.when.iter().map(when).collect();
+    line(format!("{inside}step {number} {}{}{macs}{when} {{", step.what, names.concat()));
+    for call in &step.calls {
+        let moves = |i: usize| match call.advance_of(i) {
+            0 => String::new(),
+            by if by < 0 => format!(" from the last turn + {} each", -by),
+            by => format!(" + {by} each turn"),
+        };
+        let args: Vec<String> = call.args.iter().enumerate().map(|(i, &a)| address(a) + &moves(i)).collect();
+        let name = program.kernels.get(call.kernel).map_or_else(|| format!("kernel {}", call.kernel), |k| k.name.clone());
+        line(format!("{inside}  {name}({})", args.join(", ")));
+    }
+    line(format!("{inside}}}"));
 }
 
 fn address(address: Address) -> String {

@@ -16,6 +16,7 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
     kernels(program, facts, &mut faults);
     sizes(program, &mut faults);
     symbols(program, &mut faults);
+    super::repeat::verify(program, &mut faults);
     let mut alive = Alive::new(program, &mut faults);
     for (i, step) in program.steps.iter().enumerate() {
         alive.step(i, &mut faults);
@@ -28,8 +29,9 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
             if kernel.args.len() != call.args.len() {
                 faults.push(format!("{place}: {} takes {} arguments, not {}", kernel.name, kernel.args.len(), call.args.len()));
             }
-            for (arg, &address) in kernel.args.iter().zip(&call.args) {
-                if let Some(fault) = argument(program, &alive, arg, address) {
+            for (n, (arg, &address)) in kernel.args.iter().zip(&call.args).enumerate() {
+                let further = program.furthest(i, call.advance_of(n));
+                if let Some(fault) = argument(program, &alive, arg, address, further) {
                     faults.push(format!("{place}: `{}` of {}: {fault}", arg.name, kernel.name));
                 }
             }
@@ -38,7 +40,7 @@ pub fn verify(program: &Program, facts: &Facts) -> Result<(), Vec<String>> {
     // only kernels that end are followed
     if faults.is_empty() {
         for (i, step) in program.steps.iter().enumerate() {
-            if let Some((a, b)) = conflict(program, step, facts) {
+            if let Some((a, b)) = conflict(program, i, step, facts) {
                 faults.push(format!("step {i} ({}): calls {a} and {b} touch the same memory, and one writes it", step.what));
             }
         }
@@ -175,7 +177,8 @@ impl<'p> Alive<'p> {
     }
 }
 
-fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address) -> Option<String> {
+/// What is wrong with an argument that comes `further` on in some turn.
+fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address, further: i128) -> Option<String> {
     let (what, offset, size, fixed) = match address {
         Address::Input { index, offset } => (format!("input {index}"), offset, program.inputs.get(index).map(|p| p.bytes), true),
         Address::Output { index, offset } => (format!("output {index}"), offset, program.outputs.get(index).map(|p| p.bytes), false),
@@ -190,7 +193,7 @@ fn argument(program: &Program, alive: &Alive, arg: &Arg, address: Address) -> Op
         Address::State { offset } => ("the state".into(), offset, Some(program.state_bytes), false),
     };
     let Some(size) = size else { return Some(format!("there is no {what}")) };
-    let (low, high) = (i128::from(offset) + i128::from(arg.low), i128::from(offset) + i128::from(arg.high));
+    let (low, high) = (i128::from(offset) + i128::from(arg.low), i128::from(offset) + i128::from(arg.high) + further);
     if low < 0 || high > size.into() {
         return Some(format!("bytes {low}..{high} of {what}, which has {size}"));
     }

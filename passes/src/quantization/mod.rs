@@ -212,7 +212,9 @@ impl Folder<'_> {
             | Op::Compact { .. }
             | Op::Suppress { .. }
             | Op::Quantize { .. }
-            | Op::Dequantize { .. } => None,
+            | Op::Dequantize { .. }
+            | Op::Scan { .. }
+            | Op::Take { .. } => None,
         }
     }
 

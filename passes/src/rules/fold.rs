@@ -138,6 +138,8 @@ fn work(op: &Op, operands: &[&Tensor], elements: usize) -> usize {
         | Op::Scatter { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. }
         | Op::Softmax { .. }
         | Op::Norm { .. } => 4,
     };

@@ -144,6 +144,8 @@ fn weight(op: &Op) -> u8 {
         | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. }
         | Op::Attention { .. }
         | Op::Resize { .. } => 0,
     }

@@ -40,6 +40,8 @@ pub const DROP_NO_OP: Rule = Rule {
             | Op::Suppress { .. }
             | Op::Quantize { .. }
             | Op::Dequantize { .. }
+            | Op::Scan { .. }
+            | Op::Take { .. }
             | Op::Softmax { .. }
             | Op::Attention { .. }
             | Op::Norm { .. } => false,

@@ -31,6 +31,8 @@ fn pull(graph: &Graph, id: NodeId, reshape: NodeId) -> u8 {
         | Op::Suppress { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. }
         | Op::Attention { .. }
         | Op::Resize { .. } => 0,
     }

@@ -69,7 +69,9 @@ pub const SINK_TRANSPOSE: Rule = Rule {
         | Op::Suppress { .. }
         | Op::Scatter { .. }
         | Op::Quantize { .. }
-        | Op::Dequantize { .. } => false,
+        | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. } => false,
     },
     at: |graph, id| {
         let operands = graph.operands(id);
@@ -166,7 +168,9 @@ fn sink(graph: &Graph, id: NodeId, operands: &[NodeId], top: NodeId) -> Option<M
         | Op::Suppress { .. }
         | Op::Scatter { .. }
         | Op::Quantize { .. }
-        | Op::Dequantize { .. } => return None,
+        | Op::Dequantize { .. }
+        | Op::Scan { .. }
+        | Op::Take { .. } => return None,
     };
     let (mut values, mut gain, mut cost) = (Vec::with_capacity(moved.len()), 0i64, 0i64);
     let mut others = false;

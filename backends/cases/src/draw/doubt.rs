@@ -92,6 +92,9 @@ pub fn is_exact(graph: &Graph, id: NodeId, known: &dyn Fn(NodeId) -> bool) -> bo
         Op::Scatter { kind } => all && (!float || !matches!(kind, ScatterKind::Sum | ScatterKind::Prod)),
         Op::Softmax { .. } | Op::Norm { .. } | Op::Attention { .. } | Op::Suppress { .. } => false,
         Op::Quantize { .. } | Op::Dequantize { .. } => all,
+        // only what takes its results may use a scan
+        Op::Scan { .. } => true,
+        Op::Take { .. } => false,
         Op::Resize { mode, .. } => all && *mode != ResizeMode::Linear && !matches!(mode, ResizeMode::Cubic50 | ResizeMode::Cubic75),
     }
 }

@@ -75,10 +75,10 @@ pub fn program(factor: f32) -> Program {
             arena(32 * i),
             Address::Scratch { offset: 64 },
         ],
+        advance: Vec::new(),
     });
-    let next = (0..5)
-        .map(|i| Call { kernel: 1, args: vec![Address::Input { index: 1, offset: 8 * i }, Address::Output { index: 1, offset: 8 * i }] });
-    let copy = |from: u64, to: u64| Call { kernel: 2, args: vec![arena(4 * from), Address::Output { index: 0, offset: 4 * to }] };
+    let next = (0..5).map(|i| Call::new(1, vec![Address::Input { index: 1, offset: 8 * i }, Address::Output { index: 1, offset: 8 * i }]));
+    let copy = |from: u64, to: u64| Call::new(2, vec![arena(4 * from), Address::Output { index: 0, offset: 4 * to }]);
     let mut transpose: Vec<Call> = (0..8).flat_map(|a| (0..5).map(move |b| copy(b * 8 + a, a * 5 + b))).collect();
     // some once more, out of step
     transpose.insert(0, copy(0, 0));

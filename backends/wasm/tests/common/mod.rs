@@ -154,7 +154,7 @@ fn fused_probe(facts: &Facts) -> Job {
     ];
     let arg = Arg { name: "out".into(), low: 0, high: 16, access: Access::ReadWrite };
     let kernel = Kernel { name: "probe".into(), args: vec![arg], body: KernelBody::Tile(TileKernel { body }) };
-    let call = Call { kernel: 0, args: vec![Address::Output { index: 0, offset: 0 }] };
+    let call = Call::new(0, vec![Address::Output { index: 0, offset: 0 }]);
     let program = program(vec![kernel], vec![call], &[16]);
     Job { module: module(&program, facts), weights: vec![], inputs: vec![], outputs: vec![vec![0; 16]] }
 }
@@ -200,7 +200,7 @@ pub fn job(facts: &Facts, cases: &[&Case]) -> Job {
             args.push(Address::Output { index: outputs.len(), offset: (GUARD + buffer.start) as u64 });
             outputs.push(buffer.guarded());
         }
-        calls.push(Call { kernel, args });
+        calls.push(Call::new(kernel, args));
     }
     let sizes: Vec<usize> = outputs.iter().map(Vec::len).collect();
     let program = program(cases.iter().map(|case| case.kernel.clone()).collect(), calls, &sizes);

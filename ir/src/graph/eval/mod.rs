@@ -11,6 +11,7 @@ mod map;
 mod quant;
 mod reduce;
 mod resize;
+mod scan;
 mod scatter;
 mod shape;
 mod suppress;
@@ -72,7 +73,13 @@ pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> 
 
 /// The same, showing `seen` the value of every node as it is made.
 pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, &Tensor)) -> Result<Vec<Tensor>, EvalError> {
-    let mut sizes = sizes(graph, inputs)?;
+    let sizes = sizes(graph, inputs)?;
+    eval_sized(graph, inputs, sizes, seen)
+}
+
+/// The same with the values of symbols, of inputs that were found to fit.
+fn eval_sized(graph: &Graph, inputs: &[Tensor], mut sizes: Sizes, seen: &mut dyn FnMut(NodeId, &Tensor)) -> Result<Vec<Tensor>, EvalError> {
+    let mut several: BTreeMap<NodeId, Vec<Tensor>> = BTreeMap::new();
     let mut values: Vec<Option<Tensor>> = vec![None; graph.bound()];
     let mut uses: Vec<usize> = vec![0; graph.bound()];
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
@@ -90,7 +97,16 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, 
             {
                 sizes.insert(name.into(), shape::rows(operands[1]).len() as i64);
             }
-            let value = eval_open(node, &operands, &sizes).map_err(|e| e.at(&format!("{} \"{}\"", node.op.mnemonic(), graph.label(id))))?;
+            let value = match &node.op {
+                Op::Scan { .. } => scan::scan(node, &operands, &sizes).map(|made| {
+                    let first = made[0].clone();
+                    several.insert(id, made);
+                    first
+                }),
+                Op::Take { index, .. } => Ok(several[&ids[0]][*index].clone()),
+                _ => eval_open(node, &operands, &sizes),
+            };
+            let value = value.map_err(|e| e.at(&format!("{} \"{}\"", node.op.mnemonic(), graph.label(id))))?;
             values[id.index()] = Some(value);
         }
         seen(id, values[id.index()].as_ref().expect("it was just made"));
@@ -99,6 +115,7 @@ pub fn eval_with(graph: &Graph, inputs: &[Tensor], seen: &mut dyn FnMut(NodeId, 
             uses[operand.index()] -= 1;
             if uses[operand.index()] == 0 {
                 values[operand.index()] = None;
+                several.remove(&operand);
             }
         }
     }
@@ -215,6 +232,7 @@ pub fn eval_node(op: &Op, ty: &Type, operands: &[&Tensor]) -> Result<Tensor, Eva
             };
             resize::resize(operands[0], &sampling, scale, roi, &shape)?
         }
+        Op::Scan { .. } | Op::Take { .. } => return Err(EvalError::Symbolic("a scan has several values".into())),
     };
     debug_assert_eq!(value.ty(), *ty, "{}", op.mnemonic());
     Ok(value)
