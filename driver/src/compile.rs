@@ -49,6 +49,8 @@ pub struct Options {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Outputs that the next run finds as inputs: the names of both.
     pub state: Vec<(String, String)>,
+    /// Choices of kernels are measured on this machine.
+    pub tune: Option<Tune>,
     /// The output that the time of each step goes to: [`crate::timing`] makes such programs, for executables only.
     pub times: Option<usize>,
 }
@@ -67,6 +69,7 @@ impl Options {
             bind: BTreeMap::new(),
             shapes: BTreeMap::new(),
             state: Vec::new(),
+            tune: None,
             times: None,
         }
     }
@@ -75,6 +78,13 @@ impl Options {
     pub fn is_given(&self, input: &str) -> bool {
         !self.bind.contains_key(input) && self.state.iter().all(|(_, name)| name != input)
     }
+}
+
+/// What measuring adds to what is known already.
+#[derive(Clone, Debug)]
+pub struct Tune {
+    /// Where what was learned is written.
+    pub file: Option<PathBuf>,
 }
 
 /// Hears what is being done, for a progress bar or a log. `()` listens to nothing.

@@ -24,5 +24,6 @@ pub mod state;
 pub mod table;
 pub mod target;
 pub mod timing;
+pub mod tuning;
 pub mod view;
 pub mod write;

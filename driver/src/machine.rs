@@ -17,6 +17,7 @@ use crate::execute::{Runner, execute};
 use crate::files::{self, Scratch};
 use crate::link::{self, Form, Linked};
 use crate::target::{Emit, Level};
+use crate::tuning;
 use crate::write::{self, Finished};
 use ir::Program;
 
@@ -32,6 +33,8 @@ pub struct Built {
 /// From the imported graph to code.
 pub fn build(mut graph: Graph, options: &Options, dump: Option<&mut Dump>, watch: &dyn Watch) -> Result<Built> {
     let optimized = compile::optimize(&mut graph, options, dump, watch)?;
+    let tuned = tuning::tune(&graph, options, watch)?;
+    let options = &tuned;
     let programs = compile::lower(&graph, options, watch)?;
     let linked = link::link(&programs, options, watch)?;
     Ok(Built { graph, optimized, programs, linked })

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use frontend::{Declared, Extent};
 use ir::{Dtype, Fault, Tensor};
 use passes::{Recipe, Semantics};
 
-use crate::compile::{Model, Options, name_from};
+use crate::compile::{Model, Options, Tune, name_from};
 use crate::error::{Error, Result};
 use crate::npz::Arrays;
 use crate::target::{self, Level, Target};
+use crate::tuning;
 
 /// A model and what is fixed of it.
 #[derive(Args)]
@@ -50,6 +52,12 @@ pub struct PassArgs {
     /// How far results of Winograd's algorithm may be off, relative to a layer's largest result
     #[arg(long, value_name = "ERROR", default_value_t = kernels::WINOGRAD_ERROR, value_parser = error)]
     winograd_error: f64,
+    /// Measure on this machine the ways that kernels have to choose from, and take the fastest
+    #[arg(long)]
+    tune: bool,
+    /// What was measured: read, and with --tune written too; without it nothing is measured
+    #[arg(long, value_name = "FILE")]
+    tuned: Option<PathBuf>,
     /// What a quantized model means: ort, qdq-float, fast
     #[arg(long, value_name = "MEANING", default_value = "ort", value_parser = semantics)]
     quant_semantics: Semantics,
@@ -142,11 +150,25 @@ pub fn setup(model: &ModelArgs, passes: &PassArgs, target: &TargetArgs, name: Op
     options.passes.check = passes.check;
     let winograd = !passes.no_winograd && !matches!(passes.recipe, Recipe::O0 | Recipe::Os);
     options.kernels.winograd = winograd.then_some(passes.winograd_error);
+    passes.known(&mut options, &mut notes)?;
     options.passes.semantics = passes.quant_semantics;
     options.state = model.state.clone();
     let file = Model::open(&model.model)?;
     let options = model.options(options, &file)?;
     Ok(Setup { model: file, options, notes })
+}
+
+impl PassArgs {
+    /// Adds what measurements taught. Fault: a file that cannot be read; with `--tune` there may be none yet.
+    fn known(&self, options: &mut Options, notes: &mut Vec<String>) -> Result<()> {
+        options.tune = self.tune.then(|| Tune { file: self.tuned.clone() });
+        if let Some(path) = self.tuned.as_deref().filter(|path| !self.tune || path.exists()) {
+            let (tuned, strange) = tuning::file::read(path)?;
+            options.kernels.tuned = Arc::new(tuned);
+            notes.extend(strange);
+        }
+        Ok(())
+    }
 }
 
 impl ModelArgs {

@@ -14,6 +14,7 @@ use crate::machine::{self, Built};
 use crate::plan;
 use crate::table::{Json, Table, count, size, word};
 use crate::target::{Emit, Target};
+use crate::tuning;
 use crate::write::{link_command, write};
 
 #[derive(clap::Args)]
@@ -72,6 +73,8 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
 
     import.notes.iter().chain(&setup.notes).for_each(|note| console.note(note));
     built.programs.iter().filter_map(|(_, program)| budget::note(program)).take(1).for_each(|note| console.note(&note));
+    let tuned = &setup.options.kernels.tuned;
+    built.programs.iter().flat_map(|(level, program)| tuning::stale(program, level, tuned)).for_each(|note| console.note(&note));
     console.remarks(&built.optimized.report);
     detail(&built, console);
     let link = link_command(&written, &setup.options);

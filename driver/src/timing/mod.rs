@@ -20,6 +20,7 @@ use crate::family::Family;
 use crate::link;
 use crate::machine::Machine;
 use crate::target::Level;
+use crate::tuning;
 use crate::write::Finished;
 
 /// A program with the clock in it.
@@ -63,7 +64,7 @@ impl Times {
 /// The program of the last of the levels, which is the ablest.
 pub fn last(graph: &Graph, options: &Options, watch: &dyn Watch) -> Result<(&'static Level, Program)> {
     let level = *options.levels.last().expect("there is a level");
-    let options = Options { levels: vec![level], ..options.clone() };
+    let options = tuning::tune(graph, &Options { levels: vec![level], ..options.clone() }, watch)?;
     Ok(compile::lower(graph, &options, watch)?.pop().expect("a program for the level"))
 }
 

@@ -198,7 +198,8 @@ pub fn lower(job: &Job, right: &Blocked, builder: &mut Builder) -> bool {
         blocks: Some(Unpack::new(blocks, one)),
         ..plan(&product, Way::Float, facts, packing, None)
     };
-    write(emit, builder)
+    let outside = emit.panels_outside();
+    write(emit, outside, builder)
 }
 
 /// Vectors of a panel.

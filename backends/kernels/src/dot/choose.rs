@@ -106,15 +106,36 @@ fn operands_needed(facts: &Facts, way: Way, step: i64, rows: usize, vectors: usi
         }
 }
 
-/// The tile with the fewest predicted cycles over the whole product; A moves `step` bytes for each of `k` steps.
-/// Panels of `width` columns are walked in whole tiles.
+/// The tile with the fewest predicted cycles over the whole product; see [`tiles`].
 #[expect(clippy::too_many_arguments, reason = "each is one property of the product")]
 pub(super) fn choose(facts: &Facts, way: Way, y: &Level, x: &Level, n: usize, k: usize, step: i64, width: Option<usize>) -> Shape {
+    let mut best: Option<(f64, Shape)> = None;
+    for (cycles, shape) in tiles(facts, way, y, x, n, k, step, width) {
+        if best.as_ref().is_none_or(|(c, _)| cycles < *c * 0.999) {
+            best = Some((cycles, shape));
+        }
+    }
+    best.expect("one row of one vector always fits").1
+}
+
+/// Every tile that the registers allow, with predicted cycles over the whole product; A moves `step` bytes for each of `k` steps.
+/// Panels of `width` columns are walked in whole tiles.
+#[expect(clippy::too_many_arguments, reason = "each is one property of the product")]
+pub(super) fn tiles(
+    facts: &Facts,
+    way: Way,
+    y: &Level,
+    x: &Level,
+    n: usize,
+    k: usize,
+    step: i64,
+    width: Option<usize>,
+) -> Vec<(f64, Shape)> {
     // rows a multiple of 4 KB apart fall into one set of L1, which has room for eight
     let crowded = x.a != 0 && x.a % 4096 == 0;
     let (y, x) = (y.count, x.count);
     let all = n.div_ceil(facts.lanes());
-    let mut best: Option<(f64, Shape)> = None;
+    let mut found: Vec<(f64, Shape)> = Vec::new();
     for vectors in (1..=all.min(8)).filter(|v| width.is_none_or(|w| w.is_multiple_of(v * facts.lanes()))) {
         for rows in 1..=32usize {
             if way.sums(rows, vectors) + operands_needed(facts, way, step, rows, vectors) > facts.vectors as usize {
@@ -135,10 +156,8 @@ pub(super) fn choose(facts: &Facts, way: Way, y: &Level, x: &Level, n: usize, k:
                     cycles += (tiles * panels) as f64 * (k as f64 * step_cycles(facts, way, step, rows, vectors) * spill + overhead);
                 }
             }
-            if best.as_ref().is_none_or(|(c, _)| cycles < *c * 0.999) {
-                best = Some((cycles, shape));
-            }
+            found.push((cycles, shape));
         }
     }
-    best.expect("one row of one vector always fits").1
+    found
 }

@@ -1,5 +1,6 @@
 //! One product as one kernel and its call: loops joined, the tile chosen, B packed, arguments with what they reach.
 
+use super::candidates::pick;
 use super::choose::{Shape, choose, split};
 use super::epilogue::Behind;
 use super::panels::{Panel, pack, panels};
@@ -59,16 +60,21 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     let Some(way) = way(&product, builder.facts) else { return false };
     words::complete(&mut product, way);
     let emit = plan(&product, way, builder.facts, builder.packing, builder.rows);
-    write(emit, builder)
-}
-
-/// Packs B, writes the kernel and the call of what is planned.
-pub(super) fn write(mut emit: Emit, builder: &mut Builder) -> bool {
-    let product = emit.product;
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
-        return columns_to_memory(product.clone(), builder);
+        return columns_to_memory(product, builder);
     }
+    if !emit.reaches() {
+        return false;
+    }
+    let shared = matches!(product.right, Right::Packed { .. }) && is_shared(builder.facts, builder.packing, builder.rows);
+    let Some((emit, outside)) = pick(emit, way, shared, builder) else { return false };
+    write(emit, outside, builder)
+}
+
+/// Packs B, writes the kernel and the call of what is planned, with panels or rows in the outer loop.
+pub(super) fn write(mut emit: Emit, outside: bool, builder: &mut Builder) -> bool {
+    let product = emit.product;
     if !emit.reaches() {
         return false;
     }
@@ -106,7 +112,6 @@ pub(super) fn write(mut emit: Emit, builder: &mut Builder) -> bool {
         let factors = builder.constant(Packed { align: 64, parts: vec![Part::Bytes(unpack.blocks.factors().into())] });
         pointers.extend([Pointer { buffer, offset }, Pointer { buffer: factors, offset: 0 }]);
     }
-    let outside = emit.panels_outside();
     let mut pieces = emit.pieces(&batch, emit.cut(&batch, outside, builder.tasks), outside, &pointers);
     if builder.backwards(b.buffer) {
         pieces.reverse();
@@ -169,6 +174,11 @@ fn way(product: &Product, facts: &Facts) -> Option<Way> {
     Way::of(facts, product.factors, &weights).map(|way| way.for_rows(facts, rows))
 }
 
+/// Whether packed weights are laid out for others too.
+fn is_shared(facts: &Facts, packing: &Facts, rows: Option<usize>) -> bool {
+    packing.name != facts.name || rows.is_some()
+}
+
 /// B is packed for the level `packing` and so many `rows`, if it is packed and they are known.
 pub(super) fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing: &Facts, rows: Option<usize>) -> Emit<'a> {
     let depth: usize = product.segments.iter().map(|s| s.count).product::<usize>() * product.run.count;
@@ -177,7 +187,7 @@ pub(super) fn plan<'a>(product: &'a Product, by: Way, facts: &'a Facts, packing:
         let by = if facts.name == packing.name { way(product, packing).unwrap_or(by) } else { by };
         choose(facts, by, &product.y, &product.x, n, depth, product.run.a, width)
     };
-    let shared = matches!(product.right, Right::Packed { .. }) && (packing.name != facts.name || rows.is_some());
+    let shared = matches!(product.right, Right::Packed { .. }) && is_shared(facts, packing, rows);
     let (shape, panels) = if shared {
         let widest = match rows {
             Some(rows) => {

@@ -9,6 +9,7 @@
 //! What a product is, stands here; [`choose`] picks its tile, [`emit`] writes kernel and call.
 
 mod blocked;
+mod candidates;
 mod choose;
 mod computed;
 mod emit;

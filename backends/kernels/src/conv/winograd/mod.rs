@@ -12,6 +12,7 @@ mod weights;
 
 use super::Window;
 use crate::build::{Builder, Home, Pointer};
+use crate::cost::{Candidate, Rates};
 use crate::dot::{self, Extra};
 use crate::place::Place;
 use crate::{Job, tile};
@@ -23,9 +24,6 @@ use ir::program::{Packed, Part};
 use ir::scalar::Body;
 use ir::tensor::Tensor;
 use points::{Matrices, SIZES, TAPS};
-
-/// What is predicted to take less than so much of the time of the plain product is taken.
-const WORTH: f64 = 0.9;
 
 /// Bytes that come from beyond L2 in a cycle.
 const BEYOND: f64 = 16.0;
@@ -67,16 +65,20 @@ pub fn lower(job: &Job, image: &Place, window: &Window, weights: &Tensor, builde
         return false;
     }
     let sizes = Sizes { batch: job.shape[0], out: (job.shape[1], job.shape[2]), channels, filters };
-    let Some(shape) = sizes.choose(epilogue.terms.len(), builder) else { return false };
-    let matrices = Matrices::new(shape.m);
-    if weights::error(&matrices, weights) > allowed {
+    let exact = |matrices: &Matrices| weights::error(matrices, weights) <= allowed;
+    let ways = sizes.ways(epilogue.terms.len(), builder);
+    let ways: Vec<(f64, Shape, Matrices)> =
+        ways.into_iter().map(|(cycles, shape)| (cycles, shape, Matrices::new(shape.m))).filter(|way| exact(&way.2)).collect();
+    if ways.is_empty() {
         return false;
     }
     let Some((extras, body)) = dot::extras(&job.operands[2..], epilogue, &job.shape, builder) else { return false };
     if extras.iter().filter(|e| matches!(e, Extra::Memory { .. })).count() > 2 {
         return false;
     }
-    emit(job, image, weights, (sizes, shape), &matrices, &extras, &body, builder).is_some()
+    let Some((_, shape, matrices)) = sizes.choose(ways, epilogue.terms.len(), builder) else { return false };
+    let matrices = &matrices;
+    emit(job, image, weights, (sizes, shape), matrices, &extras, &body, builder).is_some()
 }
 
 impl Sizes {
@@ -84,20 +86,44 @@ impl Sizes {
         (self.out.0.div_ceil(m), self.out.1.div_ceil(m))
     }
 
-    /// The cut with the least predicted time, if that is worth it.
-    fn choose(&self, terms: usize, builder: &Builder) -> Option<Shape> {
+    fn macs(&self) -> usize {
+        self.batch * self.out.0 * self.out.1 * self.channels * self.filters * TAPS * TAPS
+    }
+
+    /// The way that is chosen; `None`: the direct one.
+    fn choose(&self, ways: Vec<(f64, Shape, Matrices)>, terms: usize, builder: &mut Builder) -> Option<(f64, Shape, Matrices)> {
+        let facts = builder.packing;
+        let rates = Rates::of(facts);
+        let (macs, outputs) = (self.macs() as u64, (self.batch * self.out.0 * self.out.1 * self.filters) as u64);
+        let read = (TAPS * TAPS * self.channels * self.filters * 4) as u64;
+        let moved = 4 * outputs + outputs / self.filters as u64 * self.channels as u64 * 4;
+        let mut candidates = vec![Candidate::new("direct", rates.dense(facts, macs, read, moved))];
+        for (cycles, shape, matrices) in &ways {
+            let grown = (matrices.size() * matrices.size()) as f64 / (TAPS * TAPS) as f64;
+            let why = format!("{grown:.1} times the weights, {} lines of tiles in a call", shape.rows);
+            candidates.push(Candidate { why, ..Candidate::new(format!("winograd_{0}x{0}", shape.m), cycles * rates.cycle(facts)) });
+        }
+        let (h, w) = self.out;
+        let key = format!("conv 3x3 f32 {}x{h}x{w} {}x{} epilogue={terms}", self.batch, self.channels, self.filters);
+        let taken = builder.choose(&key, &candidates);
+        ways.into_iter().nth(taken.checked_sub(1)?)
+    }
+
+    /// For each size of tiles the cut with the least predicted cycles.
+    fn ways(&self, terms: usize, builder: &Builder) -> Vec<(f64, Shape)> {
         // levels that share weights cut alike
         let facts = builder.packing;
-        let macs = self.batch * self.out.0 * self.out.1 * self.channels * self.filters * TAPS * TAPS;
+        let macs = self.macs();
         if macs < FEWEST_MACS {
-            return None;
+            return Vec::new();
         }
-        let rate = (facts.lanes() * facts.accumulators as usize / 4) as f64;
+        let rate = facts.mul_adds();
         let plain = macs as f64 / rate / 0.95;
         let wanted = builder.tasks.worth(macs as u64, 0).min(4);
-        let mut best: Option<(f64, Shape)> = None;
+        let mut ways = Vec::new();
         for m in SIZES.into_iter().filter(|m| (m + TAPS - 1).pow(2) * self.channels * self.filters * 4 <= MOST_WEIGHTS) {
             let lines = self.tiles(m).0;
+            let mut best: Option<(f64, Shape)> = None;
             for rows in 1..=lines {
                 let calls = self.batch * lines.div_ceil(rows);
                 // two workers want two calls; filters are cut where lines are too few
@@ -109,8 +135,10 @@ impl Sizes {
                     best = Some((cycles, shape));
                 }
             }
+            // what is predicted to be slower by far is not worth looking at
+            ways.extend(best.filter(|(cycles, _)| *cycles < 1.2 * plain));
         }
-        best.filter(|(cycles, _)| *cycles < WORTH * plain).map(|(_, shape)| shape)
+        ways
     }
 
     /// Predicted cycles: products, transforms, and what comes from beyond L2.
