@@ -68,7 +68,7 @@ fn commands_in_the_pages_run() {
     if house::here("commands in the pages").is_none() {
         return;
     }
-    for page in ["README.md", "docs/cli.md", "docs/compression.md", "docs/machines.md"] {
+    for page in ["README.md", "docs/cli.md", "docs/compression.md", "docs/machines.md", "docs/tuning.md"] {
         let folder = folder();
         let commands = commands(page);
         assert!(commands.len() > 3, "{page}: {commands:?}");

@@ -29,8 +29,8 @@ const HOPELESS: f64 = 2.0;
 const CLEARLY: f64 = 0.97;
 
 /// Seconds for all measurements together, and the most and the fewest runs of a candidate.
-const BUDGET: f64 = 10.0;
-const ROUNDS: (usize, usize) = (60, 5);
+const BUDGET: f64 = 8.0;
+const ROUNDS: (usize, usize) = (60, 3);
 
 /// Bytes of memory that a program of candidates may take.
 const MEMORY: u64 = 512 << 20;
