@@ -28,7 +28,7 @@ pub fn expand(graph: &mut Graph, _: &mut Fuel) -> usize {
 }
 
 /// Whether `id` is a constant matrix of at most 8 bits and the second factor of products of f32, and nothing else.
-fn stays(graph: &Graph, id: NodeId) -> bool {
+pub fn stays(graph: &Graph, id: NodeId) -> bool {
     let Op::Dequantize { axis, block } = *graph.op(id) else { return false };
     let operands = graph.operands(id);
     let [x, scale] = [operands[0], operands[1]].map(|o| graph.ty(o));

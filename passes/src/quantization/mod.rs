@@ -115,8 +115,11 @@ fn islands(graph: &Graph, missed: &BTreeMap<NodeId, String>) -> Vec<Line> {
         if matches!(op, Op::Quantize { .. } | Op::Dequantize { .. }) {
             continue;
         }
-        let reads = graph.operands(id).iter().any(|&o| matches!(graph.op(o), Op::Dequantize { .. }));
+        let reads = graph.operands(id).iter().any(|&o| matches!(graph.op(o), Op::Dequantize { .. }) && !expand::stays(graph, o));
+        let weights = !reads && graph.operands(id).iter().any(|&o| expand::stays(graph, o));
         let why = match missed.get(&id) {
+            // floats by packed weights are meant to be that
+            _ if weights => continue,
             Some(why) => why.clone(),
             None if reads => format!("{} needs floats", op.mnemonic()),
             None => continue,

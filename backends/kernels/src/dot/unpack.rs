@@ -108,8 +108,9 @@ impl Emit<'_> {
             w.advance(sums, 4);
         };
         w.repeat(k / blocks.size, |w| block(w, blocks.size));
-        if k % blocks.size > 0 {
-            block(w, k % blocks.size);
+        match k % blocks.size {
+            0 => {}
+            rest => block(w, rest),
         }
         w.advance(A, -(k as i64) * 4);
         registers.into_iter().for_each(|v| pool.give(v));
@@ -132,8 +133,9 @@ impl Tile<'_> {
     fn each_block(&self, blocks: Blocks, w: &mut Writer, block: impl Fn(&mut Writer, usize)) {
         let k = self.emit.product.run.count;
         w.repeat(k / blocks.size, |w| block(w, blocks.size));
-        if k % blocks.size > 0 {
-            block(w, k % blocks.size);
+        match k % blocks.size {
+            0 => {}
+            rest => block(w, rest),
         }
     }
 
