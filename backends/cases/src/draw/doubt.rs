@@ -277,7 +277,9 @@ impl Moving {
             let epilogue = op.epilogue_mut().map(|e| std::mem::replace(e, Body::identity()));
             let extras = if epilogue.is_some() { own.split_off(op.own_operands()) } else { Vec::new() };
             let computes = !exact && !matches!(op, Op::Scatter { .. } | Op::Gather { .. }) && !is_layout(&op);
-            let mut ids: Vec<NodeId> = own.iter().map(|o| if computes { self.shake(o.0) } else { o.0 }).collect();
+            // only a take may use a scan
+            let shakes = computes && !matches!(op, Op::Take { .. });
+            let mut ids: Vec<NodeId> = own.iter().map(|o| if shakes { self.shake(o.0) } else { o.0 }).collect();
             if computes && matches!(op, Op::Resize { .. }) {
                 ids[0] = self.finite(ids[0]);
             }
