@@ -1,6 +1,6 @@
 //! `cargo run --release -p maquette-bench --bin steps -- MODEL.onnx [x86-64-v4]`: every step of a compiled model timed
-//! alone on its own memory (weights cold or warm as the caches have it after a few calls), slowest first, with its
-//! share of the multiply-add peak. Steps of scalar kernels are named, not timed.
+//! alone on its own memory (weights cold or warm as the caches have it after a few calls), all its turns together, slowest
+//! first, with its share of the multiply-add peak. Steps of scalar kernels are named, not timed.
 #![allow(unsafe_code)]
 
 use bench::machine::{Loaded, Memory, levels, peak};
@@ -53,8 +53,13 @@ fn main() -> Result<(), String> {
             // SAFETY: the program was verified, and its buffers have the sizes that it says
             seconds += unsafe { loaded.time(&pointers, 9, 0.003) }.0;
         }
+        let turns = program.turns_at(at, &[]);
+        let seconds = seconds * turns as f64;
         total += seconds;
-        let share = 200.0 * step.macs as f64 / seconds / 1e9 / top;
+        let share = 200.0 * (step.macs * turns) as f64 / seconds / 1e9 / top;
+        if turns > 1 {
+            names.push(format!("x {turns}"));
+        }
         rows.push((
             seconds,
             at,

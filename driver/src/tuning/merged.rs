@@ -103,7 +103,8 @@ impl Merged {
         };
         let first = program.steps.len();
         for step in &segment.steps {
-            let call = |c: &Call| Call { kernel: numbers[&c.kernel], args: c.args.iter().map(|&a| address(a)).collect() };
+            // of steps that repeat one turn is enough
+            let call = |c: &Call| Call::new(numbers[&c.kernel], c.args.iter().map(|&a| address(a)).collect());
             program.steps.push(Step { calls: step.calls.iter().map(call).collect(), ..step.clone() });
         }
         program.worker_bytes = program.worker_bytes.max(segment.worker_bytes);
