@@ -2,11 +2,12 @@
 """MNN and ncnn beside onnxruntime and ours, one thread, f32: for a table that is made once in a while.
 
     cargo build --release -p maquette
-    pip install numpy onnx onnxruntime mnn ncnn pnnx
-    python3 bench/peers/others.py [--bin DIR] [--tract PROGRAM] [--models DIR] [--zoo DIR] [--rounds 30] [MODEL ...]
+    pip install numpy onnxruntime mnn ncnn pnnx      (in an environment of their own)
+    python3 bench/peers/others.py [--bin DIR] [--mnn DIR] [--tract PROGRAM] [--models DIR] [--zoo DIR] [--rounds 30] [MODEL ...]
 
-Models are converted by the tools in the wheels (mnnconvert, pnnx). Smallest times of runs that take turns, through the Python interfaces of MNN, ncnn and
-onnxruntime (some ten microseconds of each call are Python's), ours as `maquette bench` tells it; `--tract`: the program of bench/peers/tract. What does not convert, load or run
+ncnn's models are converted by the program in the wheel of pnnx. MNN's are brought (--mnn, NAME.mnn): its `mnnconvert` installs packages with whatever pip it finds,
+replacing others, and sends what it did to its makers, so run it in a container without a network. Smallest times of runs that take turns, through the Python interfaces of MNN, ncnn and
+onnxruntime (some ten microseconds of each call are Python's), ours as `maquette bench` tells it. What does not convert, load or run
 is told as such. ncnn is given no batch."""
 import argparse, importlib.util, json, os, subprocess, sys, tempfile, time
 import numpy as np
@@ -27,8 +28,9 @@ def onnxruntime(path, _, feeds, folder):
 
 def mnn(path, name, feeds, folder):
     import MNN
-    to = os.path.join(folder, name + ".mnn")
-    tell([os.path.join(SCRIPTS, "mnnconvert"), "-f", "ONNX", "--modelFile", path, "--MNNModel", to, "--bizCode", "q"], to)
+    to = os.path.join(os.environ.get("MNN_MODELS", ""), name + ".mnn")
+    if not os.path.exists(to):
+        raise RuntimeError("no converted model in --mnn")
     net = MNN.Interpreter(to)
     session = net.createSession({"numThread": 1, "precision": "high"})
     for key, value in feeds.items():
@@ -81,7 +83,8 @@ def main():
     p = argparse.ArgumentParser(usage=__doc__)
     p.add_argument("models", nargs="*", default=MODELS)
     p.add_argument("--bin", default=os.path.join(HERE, "../../target/release"))
-    p.add_argument("--tract")
+    p.add_argument("--mnn", default="", help="folder of NAME.mnn")
+    p.add_argument("--tract", help="the program of another runtime: MODEL ROUNDS in, a line \"ms N\" out")
     p.add_argument("--models", dest="folder", default=os.path.join(HERE, "../../../shared/zoo/models"))
     p.add_argument("--zoo", default=os.path.join(tempfile.gettempdir(), "zoo-full"))
     p.add_argument("--rounds", type=int, default=30)
@@ -89,6 +92,7 @@ def main():
     a = p.parse_args()
     if a.one:
         return one(a)
+    os.environ["MNN_MODELS"] = os.path.abspath(a.mnn) if a.mnn else ""
     heads = ["onnxruntime", "MNN", "ncnn"] + (["tract"] if a.tract else [])
     print("| model | ours ms | " + " | ".join(heads) + " |\n|---|---|" + "---|" * len(heads), flush=True)
     for name in a.models:
