@@ -3,10 +3,11 @@
 //! around the image: the image's place has one if the planner gave it one, else it is copied into one here. Where the
 //! image is inflated, as a transposed convolution does it, it is several plain ones ([`phases`]).
 
+mod beside;
 mod phases;
 mod winograd;
 
-use crate::build::Builder;
+use crate::build::{Builder, Home};
 use crate::dot::{self, Extra, Factors, Level, Product, Right, Segment};
 use crate::place::{Place, has_margin, padded};
 use crate::{Job, copy, depthwise};
@@ -18,7 +19,7 @@ use ir::tensor::Tensor;
 /// Emits the convolution of `job`, if it is one for vectors: f32 or narrow integers, constant weights, contiguous channels, one or
 /// two spatial axes.
 pub fn lower(job: &Job, builder: &mut Builder) -> bool {
-    let Op::Conv { stride, dilation, inflate, low, high, group, fill, epilogue } = job.op else { return false };
+    let Op::Conv { stride, dilation, inflate, low, high, group, fill, .. } = job.op else { return false };
     let spatial = stride.len();
     let (x, w) = (&job.operands[0], &job.operands[1]);
     let Some(weights) = w.constant() else { return false };
@@ -28,8 +29,11 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let depthwise = *group > 1 && channels == 1 && w.shape[spatial + 1] == *group;
     let plain = inflate.iter().all(|&i| i == 1);
     let here = if depthwise && narrow { plain && w.dtype.bytes() == 1 } else { factors.here(builder.facts) };
-    if !here || spatial > 2 || job.place.strides[spatial + 1] != 1 {
+    if !here || spatial > 2 {
         return false;
+    }
+    if job.place.strides[spatial + 1] != 1 {
+        return spread(job, builder);
     }
     if !plain {
         // what is between elements is left out
@@ -47,6 +51,43 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     if !narrow && winograd::lower(job, &place, &window, weights, builder) {
         return true;
     }
+    if !narrow && let Some(done) = beside::lower(job, &place, &window, weights, builder) {
+        return done;
+    }
+    product(job, place, &window, weights, builder)
+}
+
+/// Results whose channels do not follow each other are computed elsewhere first, unless there is one channel.
+fn spread(job: &Job, builder: &mut Builder) -> bool {
+    let last = job.shape.len() - 1;
+    if job.shape[last] > 1 {
+        return aside(job, &lower, builder);
+    }
+    let place = Place { strides: [&job.place.strides[..last], &[1]].concat(), ..job.place.clone() };
+    lower(&Job { op: job.op, operands: job.operands.clone(), shape: job.shape.clone(), dtype: job.dtype, place, blocked: None }, builder)
+}
+
+/// Computes the results into dense memory and copies them to their place.
+fn aside(job: &Job, compute: &dyn Fn(&Job, &mut Builder) -> bool, builder: &mut Builder) -> bool {
+    let bytes = (job.shape.iter().product::<usize>() * job.dtype.bytes()) as u64;
+    let place = Place::dense(builder.buffer("aside", Home::Arena, bytes), &job.shape);
+    let dense = Job { op: job.op, operands: job.operands.clone(), shape: job.shape.clone(), dtype: job.dtype, place, blocked: None };
+    if !compute(&dense, builder) {
+        return false;
+    }
+    copy::copy(builder, job.dtype, &job.shape, &dense.place, &job.place);
+    true
+}
+
+/// The convolution as one product, whose image `place` starts at the first tap of the first window.
+fn product(job: &Job, place: Place, window: &Window, weights: &Tensor, builder: &mut Builder) -> bool {
+    let Op::Conv { group, epilogue, .. } = job.op else { return false };
+    let (x, w) = (&job.operands[0], &job.operands[1]);
+    let Some(factors) = Factors::of(x.dtype, w.dtype) else { return false };
+    let narrow = factors != Factors::FLOATS;
+    let (spatial, Window { stride, dilation, .. }) = (window.stride.len(), window);
+    let channels = w.shape[spatial];
+    let over = overhang(job.op, x.dtype, &w.shape);
     let Some((extras, epilogue)) = dot::extras_of(factors.sum(), &job.operands[2..], epilogue, &job.shape, builder) else { return false };
     let rank = spatial + 2;
     let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, rank)).collect();
