@@ -125,7 +125,7 @@ fn an_observer_sees_every_pass() {
     let mut seen = Seen::default();
     let options = Options { recipe: Recipe::O0, ..Options::default() };
     optimize(&mut model(), &options, &mut seen).expect("no name is unknown");
-    let names = ["dead", "quantization", "expand", "fold", "order"].iter().enumerate();
+    let names = ["dead", "quantization", "expand", "fold", "regions", "order"].iter().enumerate();
     let wanted: Vec<String> = names.flat_map(|(i, name)| [format!("{i}.{name}"), format!("{i}.{name} unchanged")]).collect();
     assert_eq!(seen.0, wanted);
 }
