@@ -14,9 +14,9 @@ import onnxruntime
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = ["mnist", "mlt_ad_f32", "mlt_kws_f32", "mlt_vww_f32", "mlt_resnet8_f32", "face_rfb320", "mobilenet_v2", "mobilenet_v3_small", "resnet18", "resnet50", "yolo_n320"]
 MORE = ["silero_vad", "lstm_2x256", "gru_2x256", "gpt2_decode_p128", "llama15m_decode_p128", "minilm_s128", "minilm_dyn", "distilbert_s128", "whisper_tiny_enc", "vit_b_16", "basic_pitch"]
-# inputs that are constants to a compiler
-BOUND = {"silero_vad": {"sr": np.array(16000, dtype=np.int64)}}
-# its logarithm of spectra near zero amplifies what any order of sums leaves: onnxruntime itself is 3e-4 to 1e-3 from a computation in f64
+# inputs that decide which branch is taken
+CHOSEN = {"silero_vad": {"sr": np.array(16000, dtype=np.int64)}}
+# on noise its logarithm of spectra near zero amplifies what any order of sums leaves; bench/README.md has the distances from f64
 LIMITS = {"basic_pitch": 2e-3}
 # Node 20 has relaxed SIMD behind a word that later versions do not know
 RELAXED = "node --experimental-wasm-relaxed-simd" if subprocess.run(["node", "--experimental-wasm-relaxed-simd", "-e", "0"], capture_output=True).returncode == 0 else "node"
@@ -57,17 +57,12 @@ def main():
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             feeds = inputs(path, os.path.join(a.folder, "inputs", name + ".npz"), session)
             given, got = os.path.join(folder, "in.npz"), os.path.join(folder, "out.npz")
-            bound = BOUND.get(name, {})
-            feeds.update(bound)
+            feeds.update(CHOSEN.get(name, {}))
             wanted = dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds)))
-            np.savez(given, **{k: v for k, v in feeds.items() if k not in bound})
-            binds = []
-            for key, value in bound.items():
-                np.save(os.path.join(folder, key + ".npy"), value)
-                binds += ["--bind", f"{key}={os.path.join(folder, key)}.npy"]
+            np.savez(given, **feeds)
             cells = []
             for machine in a.machine:
-                command = [os.path.join(a.bin, "maquette"), "run", path, "--inputs", given, "--outputs", got, *binds, *MACHINES[machine]]
+                command = [os.path.join(a.bin, "maquette"), "run", path, "--inputs", given, "--outputs", got, *MACHINES[machine]]
                 said = subprocess.run(command, capture_output=True, text=True)
                 if said.returncode:
                     cells.append(f"exit {said.returncode}")

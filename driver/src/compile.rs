@@ -145,6 +145,30 @@ impl Model {
         };
         self.model.import(&*self.source, &options).map_err(|f| Error::from(f).of_file(&self.label))
     }
+
+    /// The same for arrays that are at hand: an input that decides what is compiled becomes a constant, and is among the
+    /// `options` to bind then. Their names come back too.
+    pub fn import_given(&self, options: &mut Options, given: &dyn Fn(&str) -> Result<Option<Tensor>>) -> Result<(Import, Vec<String>)> {
+        let mut taken = Vec::new();
+        loop {
+            let faults = match self.import(options) {
+                Err(Error::Faults { file, faults }) => (file, faults),
+                done => return done.map(|import| (import, taken)),
+            };
+            let before = taken.len();
+            for name in faults.1.iter().flat_map(|fault| &fault.inputs) {
+                if options.is_given(name)
+                    && let Some(tensor) = given(name)?
+                {
+                    options.bind.insert(name.clone(), tensor);
+                    taken.push(name.clone());
+                }
+            }
+            if taken.len() == before {
+                return Err(Error::Faults { file: faults.0, faults: faults.1 });
+            }
+        }
+    }
 }
 
 /// The name that a model gets from its file.

@@ -84,6 +84,15 @@ impl<'a> Feeds<'a> {
         self.by_input.iter().map(|(name, array)| (name.clone(), shape(array))).collect()
     }
 
+    /// An input as a constant: of one run, of a type that its declaration says.
+    pub fn constant(&self, name: &str, inputs: &[Declared]) -> Result<Option<Tensor>> {
+        let dtype = inputs.iter().find(|input| input.name == name).and_then(|input| input.dtype);
+        match (self.by_input.get(name), dtype) {
+            (Some(array), Some(dtype)) if self.runs.is_none() => self.arrays.tensor(array, dtype).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The tensors of the one run, in the order of the graph's inputs. Faults: as [`Feeds::per_run`].
     pub fn tensors(&self, graph: &Graph) -> Result<Vec<Tensor>> {
         Ok(self.per_run(graph, &|_| true)?.pop().unwrap_or_default())

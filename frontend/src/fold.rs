@@ -154,6 +154,7 @@ impl Build<'_> {
         let binds: Vec<String> = inputs.iter().map(|name| format!("--bind {name}=FILE.npy")).collect();
         Fault::unsupported(format!("{what} must be known when compiling, and depends on input {}", names.join(", ")))
             .help(format!("make it a constant with {}", binds.join(" ")))
+            .of_inputs(inputs)
     }
 }
 

@@ -536,6 +536,13 @@ impl<'m, 'o> Importer<'m, 'o> {
         self.faults.len()
     }
 
+    /// Whether all faults from number `first` on say that values do not fit each other: there are some, and none is about what
+    /// the model says, or a limit.
+    pub fn misfits(&self, first: usize) -> bool {
+        let told = &self.faults[first.min(self.faults.len())..];
+        !told.is_empty() && !self.stopped && self.untold == 0 && told.iter().all(|fault| fault.kind == Kind::Invalid)
+    }
+
     /// Takes back the faults from number `first` on: what was tried is done in another way.
     pub fn untell(&mut self, first: usize) {
         self.faults.truncate(first);

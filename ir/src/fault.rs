@@ -29,11 +29,13 @@ pub struct Fault {
     pub what: String,
     /// What the user can do about it.
     pub help: Option<String>,
+    /// Inputs of the model that would have to be constants.
+    pub inputs: Vec<String>,
 }
 
 impl Fault {
     pub fn new(kind: Kind, what: impl Into<String>) -> Fault {
-        Fault { kind, node: None, op: None, what: what.into(), help: None }
+        Fault { kind, node: None, op: None, what: what.into(), help: None, inputs: Vec::new() }
     }
     pub fn usage(what: impl Into<String>) -> Fault {
         Fault::new(Kind::Usage, what)
@@ -58,6 +60,11 @@ impl Fault {
     /// Names the operator, unless one is named already.
     pub fn op(mut self, op: impl Into<String>) -> Fault {
         self.op.get_or_insert_with(|| op.into());
+        self
+    }
+    /// Names the inputs that would have to be constants.
+    pub fn of_inputs(mut self, names: impl IntoIterator<Item = String>) -> Fault {
+        self.inputs = names.into_iter().collect();
         self
     }
     pub fn help(mut self, help: impl Into<String>) -> Fault {

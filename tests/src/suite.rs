@@ -154,7 +154,9 @@ impl Case {
                 given.insert(value.name.clone(), tensor);
             }
         }
-        let graph = Model::open(&self.model)?.import(&options)?.graph;
+        let (import, taken) = Model::open(&self.model)?.import_given(&mut options, &|name| Ok(given.get(name).cloned()))?;
+        taken.iter().for_each(|name| drop(given.remove(name)));
+        let graph = import.graph;
         let mut inputs = Vec::new();
         for &id in graph.inputs() {
             let ir::Op::Input { name, .. } = graph.op(id) else { panic!("an input is an input") };

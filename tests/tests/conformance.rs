@@ -117,8 +117,8 @@ fn every_machine_is_right() {
 
 /// The file behind `maquette ops`: what it claims must be shown; `BLESS=1` writes what is.
 fn page(cases: &[Case], all: Vec<(&str, Verdicts)>) {
-    let (machines, verdicts): (Vec<&str>, Vec<Verdicts>) = all.into_iter().unzip();
-    let shown = operators::shown(cases, &verdicts);
+    let machines: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    let shown = operators::shown(cases, &all);
     let text = operators::print(&machines, &shown);
     let path = house::committed(operators::FILE);
     if std::env::var_os("BLESS").is_some() {
@@ -134,9 +134,9 @@ fn page(cases: &[Case], all: Vec<(&str, Verdicts)>) {
 #[test]
 fn claims_about_operators_are_checked() {
     let line = |text: &str| operators::read(text);
-    let file = line("# head\nAdd\t3\t4\tf32 i64\nmine.Op\t1\t1\t\n");
+    let file = line("# head\nAdd\t3\t4\tf32 i64\t3 3 3\nmine.Op\t1\t1\t\t1 1 1\n");
     assert_eq!((file["Add"].right, file["Add"].cases, file["Add"].types.len(), file["mine.Op"].types.len()), (3, 4, 2, 0));
     assert_eq!(operators::untrue(&file, &file), Vec::<String>::new());
-    assert_eq!(operators::untrue(&file, &line("Add\t2\t4\tf32\n")).len(), 3);
+    assert_eq!(operators::untrue(&file, &line("Add\t2\t4\tf32\t3 3 2\n")).len(), 4);
     assert_eq!(operators::read(&operators::print(&["a"], &file)), file);
 }

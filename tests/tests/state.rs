@@ -112,16 +112,20 @@ fn a_voice_detector_keeps_its_state_over_thirty_calls() {
     let test = "a voice detector over thirty calls";
     let (Some(zoo), Some((_, levels))) = (house::shared("zoo/models", test), house::here(test)) else { return };
     let mut options = house::options(vec![levels[levels.len() - 1]], "silero");
-    options.bind.insert("sr".into(), Tensor::i64s(&[], &[16000]));
     options.shapes = [("input".to_string(), vec![1, 576]), ("state".to_string(), vec![2, 1, 128])].into();
     options.state = vec![("stateN".into(), "state".into())];
     let graph = house::import(&zoo.join("silero_vad.onnx"), &options).expect("the model is right");
     let kept = state::kept(&graph, &options.state).expect("they are there");
     let wave = |run: usize| Tensor::f32s(&[1, 576], &(0..576).map(|i| ((run * 576 + i) as f32 * 0.05).sin() * 0.3).collect::<Vec<_>>());
-    let runs: Vec<Vec<Tensor>> = (0..30).map(|run| vec![wave(run)]).collect();
+    let rate = |hertz: i64| Tensor::i64s(&[], &[hertz]);
+    let runs: Vec<Vec<Tensor>> = (0..30).map(|run| vec![wave(run), rate(16000)]).collect();
     let want = state::reference(&graph, &kept, &runs).expect("it runs");
     let built = maquette::machine::build(graph, &options, None, &()).expect("it compiles");
-    let got = Machine::new(&built, &Runner::default()).and_then(|m| m.runs(&runs)).expect("it runs");
+    let machine = Machine::new(&built, &Runner::default()).expect("there is room");
+    let got = machine.runs(&runs).expect("it runs");
+    // its other branch is for other pieces than these
+    let error = machine.run(&[wave(0), rate(8000)]).expect_err("the pieces are too long");
+    assert!(matches!(error, maquette::error::Error::Status { status: 4, .. }), "{error}");
     for (got, want) in got.iter().zip(&want) {
         let (got, want) = (got[0].1.to_f32s(), want[0].to_f32s());
         assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-4), "{got:?}, not {want:?}");

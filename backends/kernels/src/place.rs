@@ -420,7 +420,9 @@ impl<'g> Places<'g> {
     }
 
     pub fn set(&mut self, id: NodeId, place: Place) {
-        self.places.insert(id, place);
+        // a part of nothing may begin behind the end of its memory
+        let offset = if shape_of(self.graph, id).contains(&0) { 0 } else { place.offset };
+        self.places.insert(id, Place { offset, ..place });
     }
 
     pub fn input_buffer(&self, i: usize) -> BufferId {

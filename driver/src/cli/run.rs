@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ir::Tensor;
 
-use super::arguments::{ModelArgs, PassArgs, TargetArgs, setup};
+use super::arguments::{self, ModelArgs, PassArgs, TargetArgs, setup};
 use super::console::Console;
 use crate::error::{Error, Result};
 use crate::execute::Runner;
@@ -49,9 +49,7 @@ pub fn main(args: &Args, console: &Console) -> Result<()> {
         true => Feeds::new(&arrays, &setup.model.inputs(), &bound).map_err(of_model)?,
         false => Feeds::of_runs(&arrays, &setup.model.inputs(), &bound).map_err(of_model)?,
     };
-    setup.options.shapes = feeds.shapes();
-    let import = setup.model.import(&setup.options)?;
-    import.notes.iter().for_each(|note| console.note(note));
+    let import = arguments::import(&mut setup, &feeds, console)?;
     let runs = feeds.per_run(&import.graph, &|name| setup.options.is_given(name)).map_err(of_model)?;
     let progress = console.progress();
     let built = machine::build(import.graph, &setup.options, None, &progress).map_err(of_model)?;

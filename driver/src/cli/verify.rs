@@ -8,7 +8,7 @@ use ir::graph::eval::{self, EvalError};
 use ir::graph::text;
 use ir::{Graph, NodeId, Op, Tensor};
 
-use super::arguments::{ModelArgs, PassArgs, Setup, TargetArgs, setup};
+use super::arguments::{self, ModelArgs, PassArgs, Setup, TargetArgs, setup};
 use super::console::Console;
 use crate::budget;
 use crate::compare::{Distance, Tolerance, distance};
@@ -106,9 +106,7 @@ pub fn inputs(path: Option<&std::path::Path>, seed: u64, setup: &mut Setup, cons
         true => Feeds::of_runs(&arrays, &setup.model.inputs(), &bound)?,
         false => Feeds::new(&arrays, &setup.model.inputs(), &bound)?,
     };
-    setup.options.shapes = feeds.shapes();
-    let import = setup.model.import(&setup.options)?;
-    import.notes.iter().for_each(|note| console.note(note));
+    let import = arguments::import(setup, &feeds, console)?;
     let inputs = feeds.per_run(&import.graph, &|name| setup.options.is_given(name))?;
     Ok((import.graph, inputs))
 }

@@ -1,8 +1,8 @@
 //! Operators whose results are as long as the data says: each keeps rows by a mask, and their number is a new symbol with
 //! the number of rows as its bound.
 
-use ir::graph::op::{CumulateKind, Op, ScatterKind};
-use ir::scalar::{Literal, ScalarOp};
+use ir::graph::op::{CumulateKind, Op, ReduceKind, ScatterKind};
+use ir::scalar::{Body, Literal, ScalarOp};
 use ir::tensor::Tensor;
 use ir::{Dim, Dtype, Fault};
 
@@ -69,20 +69,20 @@ pub fn compress(cx: &mut Cx, x: &Value, at: usize, condition: &Value) -> Made {
     Ok(vec![cx.transpose(&kept, &back)?])
 }
 
-/// The different elements of a list, each where it stood first, how often, and which one every element is.
+/// The different elements, or slices along an axis, each where it stood first, how often, and which one every element is.
 pub fn unique(cx: &mut Cx) -> Made {
     let x = cx.input(0)?;
     let sorted = cx.attrs.flag("sorted", true)?;
-    let at = cx.attrs.int("axis")?;
-    if let Some(at) = at {
-        axis(at, x.rank())?;
-        if x.rank() != 1 {
-            return Err(Fault::unsupported("the different slices along an axis are not supported; only elements are"));
-        }
-    }
-    let rows = ir::dim::product(x.shape());
-    let line = cx.reshape(&x, vec![rows.clone()])?;
-    let order = cx.add(Op::Sort { axis: 0, descending: false }, &[&line])?;
+    let along = cx.attrs.int("axis")?.map(|at| axis(at, x.rank())).transpose()?;
+    // what is compared: elements, or rows that lie first
+    let front: Vec<usize> = along.into_iter().chain((0..x.rank()).filter(|i| Some(*i) != along)).collect();
+    let turned = cx.transpose(&x, &front)?;
+    let (rows, parts) = match along {
+        Some(_) => (turned.shape()[0].clone(), turned.sizes()?[1..].iter().product()),
+        None => (ir::dim::product(x.shape()), 1),
+    };
+    let line = cx.reshape(&turned, vec![rows.clone(), Dim::from(parts)])?;
+    let order = sorted_rows(cx, &line, parts)?;
     let values = cx.gather(&line, &order, 0)?;
     // the first of each run of equal elements; a stable order has the one that stood first there
     let count = rows.fixed().ok_or_else(|| Fault::unsupported("the number of elements is known at run time only"))?;
@@ -90,6 +90,11 @@ pub fn unique(cx: &mut Cx) -> Made {
     let before = cx.part(&values, 0, zero(), Dim::from(count - 1))?;
     let after = cx.part(&values, 0, one(), Dim::from(count - 1))?;
     let changes = cx.apply(ScalarOp::Ne, &[&after, &before])?;
+    let changes = cx.cast(&changes, Dtype::I64)?;
+    let any = Op::Reduce { kind: ReduceKind::Max, axes: vec![1], prologue: Body::identity(), epilogue: Body::identity() };
+    let changes = cx.add(any, &[&changes])?;
+    let changes = cx.reshape(&changes, vec![Dim::from(count - 1)])?;
+    let changes = cx.cast(&changes, Dtype::Bool)?;
     let yes = cx.constant(Tensor::dense(Dtype::Bool, &[1], vec![1]));
     let first = cx.concat(&[&yes, &changes], 0)?;
     let ones = cx.cast(&first, Dtype::I64)?;
@@ -112,7 +117,39 @@ pub fn unique(cx: &mut Cx) -> Made {
         counts = cx.gather(&counts, &by_place, 0)?;
         inverse = cx.gather(&rank, &inverse, 0)?;
     }
+    let made = match along {
+        None => cx.reshape(&made, vec![found])?,
+        Some(_) => {
+            let rows = cx.reshape(&made, [&[found], &turned.shape()[1..]].concat())?;
+            let back: Vec<usize> = (0..x.rank()).map(|i| front.iter().position(|f| *f == i).expect("it is a permutation")).collect();
+            cx.transpose(&rows, &back)?
+        }
+    };
     Ok(vec![made, places, inverse, counts])
+}
+
+/// Elements of a row that rows are sorted by: each is a sort.
+const LONGEST: usize = 256;
+
+/// The order of rows by their first element, then by their second …: by the last one first, since sorting is stable.
+fn sorted_rows(cx: &mut Cx, rows: &Value, parts: usize) -> Result<Value, Fault> {
+    if !(1..=LONGEST).contains(&parts) {
+        return Err(Fault::unsupported(format!("different slices of {parts} elements are not supported; 1 to {LONGEST} are")));
+    }
+    let mut order: Option<Value> = None;
+    for part in (0..parts).rev() {
+        let column = cx.part(rows, 1, Dim::from(part), one())?;
+        let column = cx.reshape(&column, vec![rows.shape()[0].clone()])?;
+        order = Some(match order {
+            None => cx.add(Op::Sort { axis: 0, descending: false }, &[&column])?,
+            Some(before) => {
+                let column = cx.gather(&column, &before, 0)?;
+                let next = cx.add(Op::Sort { axis: 0, descending: false }, &[&column])?;
+                cx.gather(&before, &next, 0)?
+            }
+        });
+    }
+    Ok(order.expect("there is a part"))
 }
 
 pub fn non_max_suppression(cx: &mut Cx) -> Made {

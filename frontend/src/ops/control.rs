@@ -38,6 +38,15 @@ fn either(cx: &mut Cx, condition: &Value, a: &Value, b: &Value) -> Result<Value,
     cx.apply(ScalarOp::Select, &[&condition, a, b])
 }
 
+/// The value where the condition is as `wanted`; where it is not, the run ends with the status for bad data: there is no second row.
+fn only_if(cx: &mut Cx, condition: &Value, wanted: bool, value: &Value) -> Result<Value, Fault> {
+    let condition = cx.reshape(condition, Vec::new())?;
+    let number = cx.cast(&condition, Dtype::I64)?;
+    let row = if wanted { cx.pointwise("{ sub(1, a) }", Dtype::I64, &[&number])? } else { number };
+    let rows = cx.reshape(value, [&[one()], value.shape()].concat())?;
+    cx.gather(&rows, &row, 0)
+}
+
 pub fn branch(cx: &mut Cx) -> Made {
     let condition = cx.input(0)?;
     is_condition(&condition)?;
@@ -59,7 +68,24 @@ pub fn branch(cx: &mut Cx) -> Made {
         return cx.importer.inline(if holds { yes } else { no }, scope, &[]);
     }
     let (before, told) = (cx.fallible, cx.importer.told());
-    let (yes, no) = (cx.importer.inline(yes, scope, &[])?, cx.importer.inline(no, scope, &[])?);
+    let yes = cx.importer.inline(yes, scope, &[])?;
+    let between = cx.importer.told();
+    let misfit = cx.importer.misfits(told);
+    let no = cx.importer.inline(no, scope, &[])?;
+    // what is computed only for other sizes than these is not taken, or a status
+    let at_fault = match (misfit, between < cx.importer.told()) {
+        (true, false) => Some((told, no.clone(), false)),
+        (false, true) if between == told && cx.importer.misfits(between) => Some((between, yes.clone(), true)),
+        _ => None,
+    };
+    if let Some((first, values, wanted)) = at_fault
+        && !values.is_empty()
+        && cx.fallible == before
+        && values.iter().all(|value| value.items.is_none())
+    {
+        cx.importer.untell(first);
+        return values.iter().map(|value| only_if(cx, &condition, wanted, value)).collect();
+    }
     // a branch for other sizes than these does not matter once it is known that it is not taken
     if let Some(help) = cx.must_be_known(&condition, "the condition").help {
         cx.importer.advise(told, &format!("it is in a branch that is chosen when the model runs: {help}"));

@@ -18,10 +18,13 @@ pub fn dropout(cx: &mut Cx) -> Made {
     let x = cx.input(0)?;
     if let Some(training) = cx.optional(2)
         && let ratio = cx.optional(1)
-        && ratio.is_none_or(|r| cx.known(&r).is_none_or(|r| r.to_f64s() != [0.0]))
+        && ratio.as_ref().is_none_or(|r| cx.known(r).is_none_or(|r| r.to_f64s() != [0.0]))
     {
         let Some(known) = cx.known(&training) else { return Err(cx.must_be_known(&training, "whether it trains")) };
         if known.to_i64s().iter().any(|v| *v != 0) {
+            if let Some(ratio) = ratio.filter(|ratio| cx.known(ratio).is_none()) {
+                return Err(cx.must_be_known(&ratio, "how much it drops in training"));
+            }
             return Err(Fault::unsupported("dropout in training is not supported").help("export the model for inference"));
         }
     }

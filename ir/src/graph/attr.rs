@@ -144,7 +144,7 @@ impl Attr for Dim {
         self.to_string()
     }
     fn parse(lexer: &mut Lexer) -> Result<Self, ParseError> {
-        sum(lexer)
+        sum(lexer, 0)
     }
 }
 
@@ -158,31 +158,43 @@ impl Attr for Option<Dim> {
     }
 }
 
-fn sum(lexer: &mut Lexer) -> Result<Dim, ParseError> {
-    let mut total = if lexer.eat("-") { Dim::from(0i64) - product(lexer)? } else { product(lexer)? };
+/// Divisions in each other, and factors of one product: more are no dimension that anyone means, and take time.
+const DEEPEST: usize = 32;
+const FACTORS: usize = 64;
+
+fn sum(lexer: &mut Lexer, depth: usize) -> Result<Dim, ParseError> {
+    let mut total = if lexer.eat("-") { Dim::from(0i64) - product(lexer, depth)? } else { product(lexer, depth)? };
     loop {
         if lexer.eat("+") {
-            total = total + product(lexer)?;
+            total = total + product(lexer, depth)?;
         } else if lexer.eat("-") {
-            total = total - product(lexer)?;
+            total = total - product(lexer, depth)?;
         } else {
             return Ok(total);
         }
     }
 }
 
-fn product(lexer: &mut Lexer) -> Result<Dim, ParseError> {
-    let mut all = factor(lexer)?;
+fn product(lexer: &mut Lexer, depth: usize) -> Result<Dim, ParseError> {
+    let mut all = factor(lexer, depth)?;
+    let mut factors = 1;
     while lexer.eat("*") {
-        all = all * factor(lexer)?;
+        factors += 1;
+        if factors > FACTORS {
+            return Err(lexer.error(format!("more than {FACTORS} factors")));
+        }
+        all = all * factor(lexer, depth)?;
     }
     Ok(all)
 }
 
-fn factor(lexer: &mut Lexer) -> Result<Dim, ParseError> {
+fn factor(lexer: &mut Lexer, depth: usize) -> Result<Dim, ParseError> {
     if lexer.eat("floordiv") {
+        if depth == DEEPEST {
+            return Err(lexer.error(format!("more than {DEEPEST} divisions in each other")));
+        }
         lexer.expect("(")?;
-        let dim = sum(lexer)?;
+        let dim = sum(lexer, depth + 1)?;
         lexer.expect(",")?;
         let by = lexer.integer()?;
         lexer.expect(")")?;
@@ -246,5 +258,22 @@ impl Attr for Tensor {
     }
     fn parse(lexer: &mut Lexer) -> Result<Self, ParseError> {
         super::text::parse_tensor(lexer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::text::parse;
+
+    #[test]
+    fn dimensions_without_end_are_refused_at_once() {
+        let said = |dim: &str| {
+            let text = format!("graph {{ symbol a in 0..1 %x: f32[{dim}] = input \"x\" return %x \"x\" }}");
+            parse(&text, &|_| None).err().map(|error| error.what)
+        };
+        assert_eq!(said("a*a*floordiv(a+3,2)"), None);
+        assert_eq!(said(&vec!["a"; 65].join("*")), Some("more than 64 factors".into()));
+        let deep = format!("{}a{}", "floordiv(".repeat(100_000), ",2)".repeat(100_000));
+        assert_eq!(said(&deep), Some("more than 32 divisions in each other".into()));
     }
 }
