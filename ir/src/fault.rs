@@ -30,12 +30,12 @@ pub struct Fault {
     /// What the user can do about it.
     pub help: Option<String>,
     /// Inputs of the model that would have to be constants.
-    pub inputs: Vec<String>,
+    pub inputs: Box<[String]>,
 }
 
 impl Fault {
     pub fn new(kind: Kind, what: impl Into<String>) -> Fault {
-        Fault { kind, node: None, op: None, what: what.into(), help: None, inputs: Vec::new() }
+        Fault { kind, node: None, op: None, what: what.into(), help: None, inputs: Box::default() }
     }
     pub fn usage(what: impl Into<String>) -> Fault {
         Fault::new(Kind::Usage, what)

@@ -9,7 +9,7 @@ use tests::suite::{self, Case, Verdict};
 use tests::{house, operators, suite::oracle};
 
 /// Right answers per tier, of 688, 230, 359 and 143 cases, at every stage.
-const RIGHT: [usize; 4] = [684, 208, 336, 100];
+const RIGHT: [usize; 4] = [686, 228, 343, 105];
 
 /// Cases whose answers are known to be others, with the reason.
 const KNOWN: &[(&str, &str)] = &[
