@@ -26,9 +26,26 @@ function median(values) {
   return sorted[sorted.length >> 1];
 }
 
+/** An array for an input of this type: noise for floats, all bytes for bytes, and small indices for what is wider. */
+function filled({ type, dims }, seed) {
+  const source = noise(seed);
+  const length = dims.reduce((n, d) => n * d, 1);
+  const made = (kind, of) => kind.from({ length }, () => of(source.next().value));
+  switch (type) {
+    case 'float32': return made(Float32Array, (v) => v);
+    case 'float64': return made(Float64Array, (v) => v);
+    case 'uint8': return made(Uint8Array, (v) => Math.floor((v + 1) * 128));
+    case 'int8': return made(Int8Array, (v) => Math.floor(v * 128));
+    case 'bool': return made(Uint8Array, (v) => Number(v > 0));
+    case 'int32': return made(Int32Array, (v) => Math.floor((v + 1) * 50));
+    case 'int64': return made(BigInt64Array, (v) => BigInt(Math.floor((v + 1) * 50)));
+    default: throw new Error(`inputs of ${type} are not made up`);
+  }
+}
+
 async function peer(file, inputs) {
   const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(file)), { executionProviders: ['wasm'] });
-  const feeds = Object.fromEntries(inputs.map(({ name, data, dims }) => [name, new ort.Tensor('float32', data, dims)]));
+  const feeds = Object.fromEntries(inputs.map(({ name, type, data, dims }) => [name, new ort.Tensor(type, data, dims)]));
   return async () => {
     const out = await session.run(feeds);
     return session.outputNames.map((name) => out[name].data);
@@ -47,8 +64,9 @@ async function ours(module, relaxed, inputs) {
 /** The largest difference over the largest value. */
 function difference(a, b) {
   return Math.max(...a.map((array, i) => {
-    const largest = array.reduce((max, v) => Math.max(max, Math.abs(v)), 1e-30);
-    return array.reduce((max, v, j) => Math.max(max, Math.abs(v - b[i][j])), 0) / largest;
+    const numbers = Array.from(array, Number);
+    const largest = numbers.reduce((max, v) => Math.max(max, Math.abs(v)), 1e-30);
+    return numbers.reduce((max, v, j) => Math.max(max, Math.abs(v - Number(b[i][j]))), 0) / largest;
   }));
 }
 
@@ -65,10 +83,7 @@ async function compare(compiler, file, folder) {
   const name = basename(file, '.onnx');
   execFileSync(compiler, ['compile', file, '--name', name, '--target', 'wasm32', '-o', folder], { stdio: ['ignore', 'ignore', 'inherit'] });
   const module = await import(pathToFileURL(join(folder, `${name}.mjs`)));
-  const inputs = module.description.inputs.map(({ name, dims }, i) => {
-    const source = noise(i + 1);
-    return { name, dims, data: Float32Array.from({ length: dims.reduce((n, d) => n * d, 1) }, () => source.next().value) };
-  });
+  const inputs = module.description.inputs.map((input, i) => ({ ...input, data: filled(input, i + 1) }));
   const calls = { ort: await peer(file, inputs), simd128: await ours(module, false, inputs), relaxed: await ours(module, true, inputs) };
   const expected = await calls.ort();
   const error = Math.max(difference(expected, await calls.simd128()), difference(expected, await calls.relaxed()));

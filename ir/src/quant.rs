@@ -105,22 +105,32 @@ pub struct Affine {
     pub dtype: Dtype,
     pub scale: f32,
     pub zero: i64,
+    /// How far above the model's own numbers these lie: 128 for i8 under the label of u8.
+    pub lift: i64,
 }
 
-/// `a + b` of quantized numbers: `a * ra + (b * rb + shift)`, each product rounded together with its sum.
+/// `a + b` of quantized numbers: `a * ra + (b * rb + shift)`, each product rounded together with its sum. The model's own
+/// numbers are what is multiplied: those above them round elsewhere.
 pub fn add(body: &mut Body, [a, b]: [Arg; 2], from: [Affine; 2], to: Affine, bounds: (i64, i64)) -> Arg {
     let ratio = from.map(|f| f.scale / to.scale);
-    let shift = to.zero as f32 - (ratio[0] * from[0].zero as f32 + ratio[1] * from[1].zero as f32);
+    let lift = to.lift;
+    let zeros = from.map(|f| (f.zero - lift) as f32);
+    let shift = (to.zero - lift) as f32 - (ratio[0] * zeros[0] + ratio[1] * zeros[1]);
     let wide = Dtype::F32;
-    let (a, b) = (cast(body, a, from[0].dtype, wide), cast(body, b, from[1].dtype, wide));
+    let mut own = |x: Arg, from: Affine| {
+        let x = cast(body, x, from.dtype, wide);
+        if lift == 0 { x } else { body.push(ScalarOp::Sub, &[x, number(wide, lift as f64)]) }
+    };
+    let (a, b) = (own(a, from[0]), own(b, from[1]));
     let literal = |v: f32| Arg::Literal(Literal::f32(v));
     let sum = body.push(ScalarOp::MulAdd, &[b, literal(ratio[1]), literal(shift)]);
     let sum = body.push(ScalarOp::MulAdd, &[a, literal(ratio[0]), sum]);
     // the shift holds the zero point already
-    let held = body.push(ScalarOp::Max, &[sum, number(wide, bounds.0 as f64)]);
-    let held = body.push(ScalarOp::Min, &[held, number(wide, bounds.1 as f64)]);
+    let held = body.push(ScalarOp::Max, &[sum, number(wide, (bounds.0 - lift) as f64)]);
+    let held = body.push(ScalarOp::Min, &[held, number(wide, (bounds.1 - lift) as f64)]);
     let whole = body.push(ScalarOp::Round, &[held]);
     let whole = body.push(ScalarOp::Cast(Dtype::I32), &[whole]);
+    let whole = if lift == 0 { whole } else { body.push(ScalarOp::Add, &[whole, Arg::Literal(Literal::int(Dtype::I32, lift))]) };
     body.push(ScalarOp::Cast(to.dtype), &[whole])
 }
 

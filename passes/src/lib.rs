@@ -7,6 +7,7 @@
 //! clock, and does no input or output.
 
 pub mod canonical;
+mod channels;
 pub mod check;
 pub mod clean;
 pub mod layout;

@@ -1,6 +1,7 @@
 //! Which passes run, in which order: one list for each recipe. Whatever the order, a rule needs no other to
 //! have run first; the order only saves work.
 
+use crate::channels;
 use crate::clean;
 use crate::quantization;
 use crate::rule::Rule;
@@ -58,6 +59,7 @@ const O2: &[&Pass] = &[
     &RECOMPOSE,
     &FUSE,
     &ATTENTION,
+    &CHANNELS,
     &CONSTANTS,
     &TIDY,
     &DEAD,
@@ -78,6 +80,7 @@ pub const ALL: &[&Pass] = &[
     &RECOMPOSE,
     &FUSE,
     &ATTENTION,
+    &CHANNELS,
     &TIDY,
     &REGIONS,
     &ORDER,
@@ -94,6 +97,9 @@ pub static QUANTIZATION: Pass = Pass {
     required: false,
     run: Work::Quantization,
 };
+
+pub static CHANNELS: Pass =
+    Pass { name: channels::NAME, about: "channels that nobody reads, or that are always zero, go", required: false, run: Work::Channels };
 
 pub static EXPAND: Pass =
     Pass { name: "expand", about: "quantize and dequantize become maps", required: true, run: Work::Whole(quantization::expand::expand) };

@@ -3,6 +3,7 @@
 //! provenance, and the log of what fired where and what nearly did. Looks at no clock and prints nothing;
 //! whoever wants times or dumps is an [`Observer`].
 
+use crate::channels;
 use crate::check;
 use crate::clean;
 use crate::quantization::{self, Folded, Semantics};
@@ -36,6 +37,8 @@ pub enum Work {
     Quantization,
     /// Constants go into the regions of scans, and what runs on the graph runs on these.
     Regions,
+    /// Remove channels that are not needed.
+    Channels,
 }
 
 /// How many rewrites may still happen.
@@ -286,6 +289,14 @@ impl<'a> Runner<'a> {
                 Work::Regions => {
                     self.look_at(graph);
                     self.regions(graph);
+                }
+                Work::Channels => {
+                    self.look_at(graph);
+                    let found = channels::run(graph, &mut self.fuel);
+                    self.summary.rewrites += found.rewrites;
+                    if self.options.explain {
+                        self.report.log.extend(found.log);
+                    }
                 }
                 Work::Order => {
                     self.look_at(graph);

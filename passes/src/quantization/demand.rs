@@ -19,9 +19,9 @@ impl Folder<'_> {
             return None;
         }
         if dtype != Dtype::I8 {
-            return self.demanded(operands[0], quant::Affine { dtype, scale, zero });
+            return self.demanded(operands[0], quant::Affine { dtype, scale, zero, lift: 0 });
         }
-        let to = quant::Affine { dtype: Dtype::U8, scale, zero: zero + 128 };
+        let to = quant::Affine { dtype: Dtype::U8, scale, zero: zero + 128, lift: 128 };
         let made = match self.demanded(operands[0], to) {
             Some(made) => made,
             None => self.plain(operands[0], to)?,

@@ -129,7 +129,7 @@ impl Folder<'_> {
         let of = |x: &Affine| {
             let dtype = self.dtype(x.raw);
             let (scale, zero) = x.single()?;
-            (dtype.is_int() && dtype.bytes() == 1).then_some(quant::Affine { dtype, scale, zero })
+            (dtype.is_int() && dtype.bytes() == 1).then_some(quant::Affine { dtype, scale, zero, lift: 0 })
         };
         let from = [of(&a)?, of(&b)?];
         Some(Value::Pair(Pair { op, raw: [a.raw, b.raw], from, low: f32::NEG_INFINITY, high: f32::INFINITY }))
