@@ -45,6 +45,9 @@ pub(super) struct Emit<'a> {
     pub blocks: Option<Unpack>,
 }
 
+/// Bytes that come from memory while a tile waits for none: measured, with 4 and 8 rows.
+const AHEAD: i64 = 8 << 10;
+
 pub(super) const A: P = P(0);
 pub(super) const B: P = P(1);
 pub(super) const C: P = P(2);
@@ -273,15 +276,28 @@ impl Emit<'_> {
         whole > facts.caches[1] * 3 / 4 || few
     }
 
-    /// Few rows wait less for weights that come from beyond L2 when each panel is fetched ahead.
-    pub(super) fn look_ahead(&mut self) {
+    /// Few rows wait less for weights that come from beyond L2 when each panel is fetched ahead; where one tile has all of
+    /// them, by what it takes to come from memory. `bytes` is what all pieces of the product read.
+    pub(super) fn look_ahead(&mut self, bytes: i64) {
         let memory = self.extra_pointer.iter().flatten().count();
         let turns = self.turns();
-        if self.pitch.is_none() && self.blocks.is_none() && turns > 1 && memory < 2 {
+        let plain = self.pitch.is_none() && self.blocks.is_none() && memory < 2;
+        if plain && (turns > 1 || self.streams(bytes)) {
             let lines = self.turn_with(true) * self.shape.vectors * self.facts.vector_bytes as usize / 64;
             let pointer = P(self.scratch.0 + u8::from(self.behind != Behind::Registers));
             self.ahead = (lines > 0).then(|| (pointer, lines.div_ceil(turns)));
         }
+    }
+
+    /// Whether one tile has all rows, more than one of them, and reads panels that are more than caches hold from end to end.
+    fn streams(&self, bytes: i64) -> bool {
+        let whole = self.panels.iter().all(|p| p.tiles.len() == 1);
+        self.turns() == 1 && self.shape.rows() > 1 && whole && bytes.unsigned_abs() > 2 * self.facts.caches[1]
+    }
+
+    /// Bytes from a panel to what is fetched while it is read.
+    pub(super) fn ahead_by(&self, panel: &Panel) -> i64 {
+        if self.turns() > 1 { self.panel_bytes(panel) } else { AHEAD }
     }
 
     /// What the kernel's arguments reach.

@@ -91,7 +91,7 @@ impl Emit<'_> {
         for panel in &self.panels {
             w.repeat(panel.count, |w| {
                 if let Some((p, _)) = self.ahead {
-                    w.push(Stmt::Point { to: p, from: B, offset: self.panel_bytes(panel) });
+                    w.push(Stmt::Point { to: p, from: B, offset: self.ahead_by(panel) });
                 }
                 let mut left = self.panel_bytes(panel);
                 for (i, tile) in panel.tiles.iter().enumerate() {

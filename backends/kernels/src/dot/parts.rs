@@ -119,7 +119,7 @@ impl Emit<'_> {
         }
         let mut emit = Emit { product: &product, panels, ..self.clone() };
         if outside {
-            emit.look_ahead();
+            emit.look_ahead(self.all_bytes());
         }
         let mut w = Writer::new();
         emit.divide_left(&mut w);
