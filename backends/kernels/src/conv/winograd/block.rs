@@ -42,16 +42,27 @@ pub(super) struct Streams {
     pub extras: Vec<[i64; 2]>,
 }
 
+/// What all blocks of a convolution have in common.
+pub(super) struct Layer<'a> {
+    pub facts: &'a Facts,
+    /// The level whose layout of weights is used.
+    pub packing: &'a Facts,
+    pub matrices: &'a Matrices,
+    pub shape: Shape,
+    pub channels: usize,
+    /// Of one part.
+    pub filters: usize,
+    /// Columns of results.
+    pub width: usize,
+    pub streams: Streams,
+    pub extras: &'a [Extra],
+    pub body: &'a Body,
+}
+
 /// A block of tiles with everything that its kernel bakes in.
 pub(super) struct Block<'a> {
-    facts: &'a Facts,
-    matrices: &'a Matrices,
-    streams: &'a Streams,
-    extras: &'a [Extra],
-    body: &'a Body,
+    layer: &'a Layer<'a>,
     types: Vec<Dtype>,
-    channels: usize,
-    filters: usize,
     /// Whole lines of tiles, and the lines of results in one more.
     rows: (usize, Option<usize>),
     /// Whole tiles in a line, and the columns of results in one more.
@@ -66,21 +77,10 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// `channels` and filters; whole lines of tiles, lines of results in one more, and columns of results. Products are cut as
-    /// those of `like`, a block at least as large, so that they share their weights. `None` when the epilogue is wider than all registers or something is farther apart than an address reaches.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        facts: &'a Facts,
-        packing: &Facts,
-        matrices: &'a Matrices,
-        (channels, filters): (usize, usize),
-        (full, partial, width): (usize, Option<usize>, usize),
-        streams: &'a Streams,
-        extras: &'a [Extra],
-        body: &'a Body,
-        shape: Shape,
-        like: Option<&Block>,
-    ) -> Option<Block<'a>> {
+    /// Whole lines of tiles, and lines of results in one more. Products are cut as those of `like`, a block at least as large, so
+    /// that they share their weights. `None` when the epilogue is wider than all registers or something is farther apart than an address reaches.
+    pub fn new(layer: &'a Layer<'a>, (full, partial): (usize, Option<usize>), like: Option<&Block>) -> Option<Block<'a>> {
+        let Layer { facts, packing, matrices, shape, channels, filters, width, ref streams, extras, body } = *layer;
         let columns = (width / shape.m, Some(width % shape.m).filter(|&n| n > 0));
         let mut next = 5;
         let mut pointer = || {
@@ -118,14 +118,8 @@ impl<'a> Block<'a> {
         let inside = dot::inside(product.clone(), facts, packing, like.map(|block| &block.inside))?;
         let types: Vec<Dtype> = [Dtype::F32].into_iter().chain(extras.iter().map(Extra::dtype)).collect();
         let mut block = Block {
-            facts,
-            matrices,
-            streams,
-            extras,
-            body,
+            layer,
             types,
-            channels,
-            filters,
             rows: (full, partial),
             columns,
             product,
@@ -167,7 +161,7 @@ impl<'a> Block<'a> {
     }
 
     fn size(&self) -> usize {
-        self.matrices.size()
+        self.layer.matrices.size()
     }
 
     /// Results of a tile along one axis.
@@ -176,7 +170,7 @@ impl<'a> Block<'a> {
     }
 
     fn vector(&self) -> i64 {
-        i64::from(self.facts.vector_bytes)
+        i64::from(self.layer.facts.vector_bytes)
     }
 
     /// Bytes from the start of scratch to the sums.
@@ -195,17 +189,17 @@ impl<'a> Block<'a> {
     /// The kernel. `None` when the epilogue does not fit, which was tried before.
     pub fn kernel(&self) -> Option<Kernel> {
         let mut w = Writer::new();
-        let image = [Moving { pointer: IMAGE, step: self.streams.image, by_vector: true }];
-        self.each_tile(&mut w, self.channels, POINTS, &image, &|w, tile, lanes| self.image(tile, lanes, w)).ok()?;
+        let image = [Moving { pointer: IMAGE, step: self.layer.streams.image, by_vector: true }];
+        self.each_tile(&mut w, self.layer.channels, POINTS, &image, &|w, tile, lanes| self.image(tile, lanes, w)).ok()?;
         w.out.extend(self.inside.body.iter().cloned());
-        let mut results = vec![Moving { pointer: RESULT, step: self.streams.result, by_vector: true }];
+        let mut results = vec![Moving { pointer: RESULT, step: self.layer.streams.result, by_vector: true }];
         results.extend(self.constants.map(|pointer| Moving { pointer, step: [0, 0], by_vector: true }));
-        for ((pointer, extra), &step) in self.pointers.iter().zip(self.extras).zip(&self.streams.extras) {
+        for ((pointer, extra), &step) in self.pointers.iter().zip(self.layer.extras).zip(&self.layer.streams.extras) {
             if let (&Some(pointer), Extra::Memory { contiguous, .. }) = (pointer, extra) {
                 results.push(Moving { pointer, step, by_vector: *contiguous });
             }
         }
-        self.each_tile(&mut w, self.filters, SUMS, &results, &|w, tile, lanes| self.result(tile, lanes, w)).ok()?;
+        self.each_tile(&mut w, self.layer.filters, SUMS, &results, &|w, tile, lanes| self.result(tile, lanes, w)).ok()?;
         let m = self.m();
         Some(kernel(format!("winograd_{m}x{m}"), self.args(), w))
     }
@@ -220,8 +214,8 @@ impl<'a> Block<'a> {
             let high: i64 = ends.iter().map(|e| (*e).max(0)).sum();
             (low, high + bytes as i64)
         };
-        let image = reach(self.streams.image, lines + TAPS - 1, columns + TAPS - 1, self.channels * 4);
-        let result = reach(self.streams.result, lines, columns, self.filters * 4);
+        let image = reach(self.layer.streams.image, lines + TAPS - 1, columns + TAPS - 1, self.layer.channels * 4);
+        let result = reach(self.layer.streams.result, lines, columns, self.layer.filters * 4);
         let mut args = vec![
             arg("points", Access::ReadWrite, 0, self.sums_offset()),
             arg("filters", Access::Read, 0, self.inside.matrix_bytes * self.product.batch[0].count as i64),
@@ -230,12 +224,12 @@ impl<'a> Block<'a> {
             arg("result", Access::ReadWrite, result.0, result.1),
         ];
         if self.constants.is_some() {
-            let columns = self.extras.iter().filter(|e| matches!(e, Extra::Columns(_))).count() as i64;
+            let columns = self.layer.extras.iter().filter(|e| matches!(e, Extra::Columns(_))).count() as i64;
             args.push(arg("constants", Access::Read, 0, columns * self.constant_bytes()));
         }
-        for (extra, &step) in self.extras.iter().zip(&self.streams.extras) {
+        for (extra, &step) in self.layer.extras.iter().zip(&self.layer.streams.extras) {
             if let Extra::Memory { contiguous, .. } = extra {
-                let (low, high) = reach(step, lines, columns, if *contiguous { self.filters * 4 } else { 4 });
+                let (low, high) = reach(step, lines, columns, if *contiguous { self.layer.filters * 4 } else { 4 });
                 args.push(arg("extra", Access::Read, low, high));
             }
         }
@@ -244,13 +238,13 @@ impl<'a> Block<'a> {
 
     /// Bytes of an operand with one value for each filter.
     fn constant_bytes(&self) -> i64 {
-        (self.filters.next_multiple_of(self.facts.lanes()) * 4) as i64
+        (self.layer.filters.next_multiple_of(self.layer.facts.lanes()) * 4) as i64
     }
 
     /// Every vector of `count` channels of every tile: `tile` is told the lines and columns of results that there are, and
     /// lanes. `dense` moves on by a vector each time. Pointers end where they began.
     fn each_tile(&self, w: &mut Writer, count: usize, dense: P, moving: &[Moving], tile: OnTile) -> Result<(), Pressure> {
-        let lanes = self.facts.lanes();
+        let lanes = self.layer.facts.lanes();
         let (vectors, rest) = (count / lanes, count % lanes);
         let width = (vectors + usize::from(rest > 0)) as i64 * self.vector();
         let m = self.m() as i64;
@@ -285,16 +279,16 @@ impl<'a> Block<'a> {
     /// A vector of the image of a tile, transformed: `rows` and `columns` of results are wanted.
     fn image(&self, (rows, columns): (usize, usize), lanes: usize, w: &mut Writer) -> Result<(), Pressure> {
         let size = self.size();
-        let combine = Combine { rows: &self.matrices.image };
+        let combine = Combine { rows: &self.layer.matrices.image };
         let (lines, wide) = (rows + TAPS - 1, columns + TAPS - 1);
         let strip = |i: usize, j: usize| at(SUMS, (i * size + j) as i64 * self.vector());
-        let whole = self.facts.lanes() as u8;
-        let mut pool = Pool::new(self.facts);
+        let whole = self.layer.facts.lanes() as u8;
+        let mut pool = Pool::new(self.layer.facts);
         for j in 0..wide {
             let mut inputs = vec![None; size];
             for (i, input) in inputs.iter_mut().enumerate().take(lines) {
                 let to = pool.take().ok_or(Pressure)?;
-                let [line, column] = self.streams.image;
+                let [line, column] = self.layer.streams.image;
                 w.push(Stmt::Load { to, at: at(IMAGE, i as i64 * line + j as i64 * column), lanes: lanes as u8 });
                 *input = Some(to);
             }
@@ -327,7 +321,7 @@ impl<'a> Block<'a> {
         let mut inputs = vec![None; self.size()];
         for (j, input) in inputs.iter_mut().enumerate().take(count) {
             let to = pool.take().ok_or(Pressure)?;
-            w.push(Stmt::Load { to, at: from(j), lanes: self.facts.lanes() as u8 });
+            w.push(Stmt::Load { to, at: from(j), lanes: self.layer.facts.lanes() as u8 });
             *input = Some(to);
         }
         Ok(inputs)
@@ -339,9 +333,9 @@ impl<'a> Block<'a> {
         let level = &self.product.batch[0];
         let strip = |i: usize, j: usize| at(POINTS, (i * size + j) as i64 * self.vector());
         let raw = |i: usize, j: usize| at(POINTS, (size * size + i * m + j) as i64 * self.vector());
-        let whole = self.facts.lanes() as u8;
-        let mut pool = Pool::new(self.facts);
-        let down = Combine { rows: &self.matrices.result[..rows] };
+        let whole = self.layer.facts.lanes() as u8;
+        let mut pool = Pool::new(self.layer.facts);
+        let down = Combine { rows: &self.layer.matrices.result[..rows] };
         for j in 0..size {
             let inputs = self.sums(j, level.c, lanes, &mut pool, w)?;
             down.write(&inputs, &mut pool, w, &mut |w, pool, i, from| {
@@ -350,8 +344,8 @@ impl<'a> Block<'a> {
                 Ok(())
             })?;
         }
-        let right = Combine { rows: &self.matrices.result[..columns] };
-        let mut emitter = Emitter::new(self.facts);
+        let right = Combine { rows: &self.layer.matrices.result[..columns] };
+        let mut emitter = Emitter::new(self.layer.facts);
         for i in 0..rows {
             let inputs = self.row(size, &|j| strip(i, j), &mut pool, w)?;
             right.write(&inputs, &mut pool, w, &mut |w, pool, j, from| {
@@ -367,7 +361,7 @@ impl<'a> Block<'a> {
         if !self.looped {
             return Ok(());
         }
-        around(self.facts, &pool, w, &mut |constants, pool, w| {
+        around(self.layer.facts, &pool, w, &mut |constants, pool, w| {
             let mut done = Ok(());
             w.repeat(rows, |w| {
                 w.repeat(columns, |w| {
@@ -387,8 +381,8 @@ impl<'a> Block<'a> {
     /// Moves the results and the operands by so many lines and columns.
     fn shift(&self, lines: i64, columns: i64, w: &mut Writer) {
         let by = |step: &[i64; 2]| lines * step[0] + columns * step[1];
-        w.advance(RESULT, by(&self.streams.result));
-        for (pointer, step) in self.pointers.iter().zip(&self.streams.extras) {
+        w.advance(RESULT, by(&self.layer.streams.result));
+        for (pointer, step) in self.pointers.iter().zip(&self.layer.streams.extras) {
             if let Some(p) = pointer {
                 w.advance(*p, by(step));
             }
@@ -420,7 +414,7 @@ impl<'a> Block<'a> {
         let by = |step: &[i64; 2]| i as i64 * step[0] + j as i64 * step[1];
         let mut params = vec![sum];
         let mut column = 0;
-        for ((extra, pointer), step) in self.extras.iter().zip(&self.pointers).zip(&self.streams.extras) {
+        for ((extra, pointer), step) in self.layer.extras.iter().zip(&self.pointers).zip(&self.layer.streams.extras) {
             params.push(match (extra, pointer) {
                 (Extra::Memory { contiguous: true, .. }, Some(p)) => Param::Memory(at(*p, by(step))),
                 (Extra::Memory { .. }, Some(p)) => Param::Splat(at(*p, by(step))),
@@ -431,8 +425,8 @@ impl<'a> Block<'a> {
                 }
             });
         }
-        let from = emitter.emit(self.body, &self.types, &params, lanes as u8, pool, w)?;
-        w.push(Stmt::Store { from, at: at(RESULT, by(&self.streams.result)), lanes: lanes as u8 });
+        let from = emitter.emit(self.layer.body, &self.types, &params, lanes as u8, pool, w)?;
+        w.push(Stmt::Store { from, at: at(RESULT, by(&self.layer.streams.result)), lanes: lanes as u8 });
         pool.give(from);
         Ok(())
     }

@@ -16,12 +16,11 @@ use crate::cost::{Candidate, Rates};
 use crate::dot::{self, Extra};
 use crate::place::Place;
 use crate::{Job, tile};
-use block::{Block, Streams};
+use block::{Block, Layer, Streams};
 use ir::Dtype;
 use ir::graph::op::Op;
 use ir::kernel::Facts;
 use ir::program::{Packed, Part};
-use ir::scalar::Body;
 use ir::tensor::Tensor;
 use points::{Matrices, SIZES, TAPS};
 
@@ -77,8 +76,25 @@ pub fn lower(job: &Job, image: &Place, window: &Window, weights: &Tensor, builde
         return false;
     }
     let Some((_, shape, matrices)) = sizes.choose(ways, epilogue.terms.len(), builder) else { return false };
-    let matrices = &matrices;
-    emit(job, image, weights, (sizes, shape), matrices, &extras, &body, builder).is_some()
+    let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, 4)).collect();
+    let streams = Streams {
+        image: [image.strides[1] * 4, image.strides[2] * 4],
+        result: [job.place.strides[1] * 4, job.place.strides[2] * 4],
+        extras: steps.iter().map(|s| [s[1], s[2]]).collect(),
+    };
+    let layer = Layer {
+        facts: builder.facts,
+        packing: builder.packing,
+        matrices: &matrices,
+        shape,
+        channels,
+        filters: filters / shape.parts,
+        width: sizes.out.1,
+        streams,
+        extras: &extras,
+        body: &body,
+    };
+    emit(job, image, weights, &layer, &sizes, builder).is_some()
 }
 
 impl Sizes {
@@ -166,26 +182,11 @@ impl Sizes {
 
 /// Calls of one step, one for each block of lines and part of the filters. `None` where an epilogue is wider than all
 /// registers or rows farther apart than an address reaches.
-#[allow(clippy::too_many_arguments)]
-fn emit(
-    job: &Job,
-    image: &Place,
-    weights: &Tensor,
-    (sizes, shape): (Sizes, Shape),
-    matrices: &Matrices,
-    extras: &[Extra],
-    body: &Body,
-    builder: &mut Builder,
-) -> Option<()> {
-    let facts = builder.facts;
-    let filters = sizes.filters / shape.parts;
+fn emit(job: &Job, image: &Place, weights: &Tensor, layer: &Layer, sizes: &Sizes, builder: &mut Builder) -> Option<()> {
+    let Layer { facts, matrices, shape, filters, extras, .. } = *layer;
+    let streams = &layer.streams;
     let lines = sizes.tiles(shape.m).0;
     let steps: Vec<Vec<i64>> = extras.iter().map(|e| dot::extra_steps(e, 4)).collect();
-    let streams = Streams {
-        image: [image.strides[1] * 4, image.strides[2] * 4],
-        result: [job.place.strides[1] * 4, job.place.strides[2] * 4],
-        extras: steps.iter().map(|s| [s[1], s[2]]).collect(),
-    };
     let blocks = tile_rows(lines, shape.rows);
     let rows = |count: usize, last: bool| {
         let partial = if last { sizes.out.0 - (lines - 1) * shape.m } else { shape.m };
@@ -196,19 +197,7 @@ fn emit(
     let mut first: Vec<(usize, usize)> = Vec::new();
     let mut start = 0;
     for (i, &count) in blocks.iter().enumerate() {
-        let (full, partial) = rows(count, i + 1 == blocks.len());
-        let block = Block::new(
-            facts,
-            builder.packing,
-            matrices,
-            (sizes.channels, filters),
-            (full, partial, sizes.out.1),
-            &streams,
-            extras,
-            body,
-            shape,
-            kinds.first(),
-        )?;
+        let block = Block::new(layer, rows(count, i + 1 == blocks.len()), kinds.first())?;
         let kind = kinds.iter().position(|k| k.same_rows(&block)).unwrap_or_else(|| {
             kinds.push(block);
             lists.push(Vec::new());
