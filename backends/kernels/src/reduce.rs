@@ -1,5 +1,6 @@
-//! Reductions in f32 over any axes, and in i32 over others than the lanes', as vectors: along the lanes with a fold at the end, or with lanes as positions
-//! of their own (a global pool of channels). Several accumulators hide the latency and keep long sums apart.
+//! Reductions in f32 over any axes, and in i32 over others than the lanes', or of bytes, whose sums are exact in f32; as vectors:
+//! along the lanes with a fold at the end, or with lanes as positions of their own (a global pool of channels). Several
+//! accumulators hide the latency and keep long sums apart.
 
 use crate::body::{Pressure, is_vector, narrow};
 use crate::build::Builder;
@@ -12,7 +13,8 @@ use ir::Dtype;
 use ir::graph::op::{Op, ReduceKind};
 use ir::kernel::Facts;
 use ir::kernel::tile::{Binary, Operand, V};
-use ir::scalar::ScalarOp;
+use ir::quant;
+use ir::scalar::{Arg, Body, ScalarOp};
 
 const X: StreamId = 0;
 const OUT: StreamId = 1;
@@ -70,8 +72,11 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     let walk = Sweep::new(&first, facts);
     let plain = prologue.is_identity() && op == Binary::Add && x.dtype == Dtype::F32;
     let masked = walk.has_tail() && !plain;
-    if walk.across && (*kind == ReduceKind::Prod || !first.contiguous(X) || !float) {
+    if walk.across && (*kind == ReduceKind::Prod || !first.contiguous(X)) {
         return false;
+    }
+    if walk.across && !float {
+        return in_floats(job, length, builder);
     }
     if masked {
         streams.push(Stream::still("mask", sweep::mask(facts, count(&first) % lanes, start), x.shape.len()));
@@ -102,9 +107,27 @@ pub fn lower(job: &Job, builder: &mut Builder) -> bool {
     nest.cut(&format!("reduce_{}", kind.word()), 1 + before.terms(), builder, &mut write).is_some()
 }
 
+/// The sum of so many bytes as one of floats, if that is exact: no part of it has more than 24 bits.
+fn in_floats(job: &Job, length: usize, builder: &mut Builder) -> bool {
+    let Op::Reduce { kind: ReduceKind::Sum, axes, prologue, epilogue } = job.op else { return false };
+    let x = job.operands[0].dtype;
+    let plain = quant::body(1, |b| b.push(ScalarOp::Cast(Dtype::I32), &[Arg::Param(0)]));
+    if x.bytes() != 1 || *prologue != plain || length >= 1 << 16 {
+        return false;
+    }
+    let prologue = quant::body(1, |b| b.push(ScalarOp::Cast(Dtype::F32), &[Arg::Param(0)]));
+    let mut behind = Body { params: epilogue.params, terms: Vec::new(), result: Arg::Param(0) };
+    let sum = behind.push(ScalarOp::Cast(Dtype::I32), &[Arg::Param(0)]);
+    let binding: Vec<Arg> = [sum].into_iter().chain((1..epilogue.params).map(Arg::Param)).collect();
+    behind.result = behind.inline(epilogue, &binding);
+    let op = Op::Reduce { kind: ReduceKind::Sum, axes: axes.clone(), prologue, epilogue: behind };
+    let operands = job.operands.clone();
+    lower(&Job { op: &op, operands, shape: job.shape.clone(), dtype: job.dtype, place: job.place.clone(), blocked: None }, builder)
+}
+
 /// `epilogue(a * factor, …)`.
 fn scaled(epilogue: &ir::scalar::Body, factor: f32) -> ir::scalar::Body {
-    use ir::scalar::{Arg, Body, Literal};
+    use ir::scalar::Literal;
     let mut out = Body { params: epilogue.params, terms: Vec::new(), result: Arg::Param(0) };
     let first = out.push(ScalarOp::Mul, &[Arg::Param(0), Arg::Literal(Literal::f32(factor))]);
     let mut binding: Vec<Arg> = (0..epilogue.params).map(Arg::Param).collect();
