@@ -29,6 +29,7 @@ pub mod reduce;
 pub mod resize;
 pub mod scan;
 pub mod softmax;
+pub mod sparse;
 pub mod sweep;
 pub mod tasks;
 pub mod tidy;

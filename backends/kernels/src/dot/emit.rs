@@ -7,9 +7,9 @@ use super::panels::{Panel, pack, panels};
 use super::unpack::Unpack;
 use super::way::{Way, Weights};
 use super::{Extra, Factors, Level, Product, Right, start_from_bias, words};
-use crate::Job;
 use crate::build::{Builder, Home, Pointer};
 use crate::tile::{arg, near};
+use crate::{Job, sparse};
 use ir::Tensor;
 use ir::kernel::facts::Facts;
 use ir::kernel::tile::P;
@@ -62,6 +62,9 @@ pub fn emit(mut product: Product, builder: &mut Builder) -> bool {
     simplify(&mut product);
     let Some(way) = way(&product, builder.facts) else { return false };
     words::complete(&mut product, way);
+    if sparse::lower(&product, way, builder) {
+        return true;
+    }
     let emit = plan(&product, way, builder.facts, builder.packing, builder.rows);
     // columns behind panels need panels: B in place has none
     if emit.pitch.is_some() && !emit.columns.is_empty() {
