@@ -74,7 +74,7 @@ pub(super) fn tiles(facts: &Facts, product: &Product) -> Vec<(usize, usize)> {
     match (facts.vectors, facts.menu.splat_operand) {
         (..16, _) => vec![(4, 2)],
         (16..32, _) => vec![(4, 3)],
-        (_, true) if !narrow => vec![(28, 1), (12, 2)],
+        (_, true) if !narrow => vec![(28, 1)],
         (_, false) if !narrow => vec![(8, 3)],
         _ => vec![(16, 1)],
     }
@@ -91,7 +91,7 @@ impl<'a> Pattern<'a> {
     ) -> Result<Pattern<'a>, String> {
         let narrow = product.dtype.bytes() == 1;
         let group = if narrow { 16 } else { 4 };
-        if !narrow && product.dtype.bytes() != 4 {
+        if narrow || product.dtype.bytes() != 4 {
             return Err(format!("results of {}", product.dtype.name()));
         }
         if product.n < group {
@@ -157,7 +157,6 @@ impl<'a> Pattern<'a> {
         let (weight, load): (usize, usize) = match (self.facts.menu.splat_operand, self.facts.menu.lane_operand, self.facts.vectors) {
             (true, ..) if self.vectors == 1 => (7, 7),
             (_, true, _) => (1 + 4 * self.vectors, 4 * self.vectors),
-            (true, _, 32) => (7 + 6 * self.vectors, 7 * self.vectors),
             (_, _, 16) if self.facts.menu.memory_operand => (6 + 5 * self.vectors, 8 * self.vectors),
             _ => (7 + 9 * self.vectors, 8 * self.vectors),
         };
