@@ -241,7 +241,7 @@ struct Write<'a> {
 impl Write<'_> {
     fn run(&mut self) {
         if self.run.counts.iter().product::<u64>() < LOOP {
-            return self.one_by_one(self.run.counts.len(), &mut self.run.args.iter().map(|arg| arg.start).collect());
+            return self.one_by_one(self.run.counts.len(), &self.run.args.iter().map(|arg| arg.start).collect::<Vec<_>>());
         }
         let moves = |arg: &Strided| arg.advance != 0 || arg.strides.iter().any(|stride| *stride != 0);
         let mut locals = Vec::new();
@@ -258,7 +258,7 @@ impl Write<'_> {
     }
 
     /// All calls of the first `level` counts.
-    fn one_by_one(&mut self, level: usize, addresses: &mut Vec<u64>) {
+    fn one_by_one(&mut self, level: usize, addresses: &[u64]) {
         let Some(level) = level.checked_sub(1) else {
             for (&address, arg) in addresses.iter().zip(&self.run.args) {
                 self.address(address, arg.advance);
@@ -266,11 +266,11 @@ impl Write<'_> {
             return self.call(0);
         };
         for turn in 0..self.run.counts[level] {
-            let mut here = addresses.clone();
+            let mut here = addresses.to_vec();
             for (address, arg) in here.iter_mut().zip(&self.run.args) {
                 *address = address.wrapping_add((arg.strides[level] as u64).wrapping_mul(turn));
             }
-            self.one_by_one(level, &mut here);
+            self.one_by_one(level, &here);
         }
     }
 

@@ -404,6 +404,7 @@ impl<'a> Pattern<'a> {
         let types: Vec<Dtype> = [self.product.factors.sum()].into_iter().chain(self.product.extras.iter().map(Extra::lane)).collect();
         let each = (0..self.memory.len()).filter(|&i| self.behind(i)).count();
         let (start, cursor) = constants;
+        let sum = |column: usize, v: usize| sums[column][v];
         for v in 0..self.vectors {
             let mut words: Vec<V> = Vec::new();
             for (g, group) in columns.chunks(4).enumerate() {
@@ -411,7 +412,7 @@ impl<'a> Pattern<'a> {
                 let mut results = [V(0); 4];
                 for (i, result) in results.iter_mut().enumerate() {
                     let mut next = start + ((g * 4 + i) * each) as i64 * 4;
-                    let mut params = vec![Param::Owned(sums[g * 4 + i][v])];
+                    let mut params = vec![Param::Owned(sum(g * 4 + i, v))];
                     for (extra, loaded) in loaded.iter().enumerate() {
                         params.push(match loaded {
                             Some(columns) => Param::Owned(columns[i]),
