@@ -231,6 +231,19 @@ pub fn folder(path: &Option<PathBuf>) -> &Path {
     path.as_deref().unwrap_or(Path::new("."))
 }
 
+/// The graph for arrays that are at hand. Inputs that decide what is compiled are constants then, which is noted.
+pub fn import(setup: &mut Setup, feeds: &crate::feeds::Feeds, console: &super::console::Console) -> Result<frontend::Import> {
+    let declared = setup.model.inputs();
+    setup.options.shapes = feeds.shapes();
+    let (import, taken) = setup.model.import_given(&mut setup.options, &|name| feeds.constant(name, &declared))?;
+    for name in taken {
+        let name = crate::error::plain(&name, 60);
+        console.note(&format!("input {name:?} decides what is compiled; it is a constant here, as --bind {name}=FILE.npy makes it"));
+    }
+    import.notes.iter().for_each(|note| console.note(note));
+    Ok(import)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,17 +262,4 @@ mod tests {
         assert_eq!(binding("a=b=c.npy"), Ok(("a=b".into(), "c.npy".into())));
         assert!(binding("a=").is_err() && binding("a").is_err());
     }
-}
-
-/// The graph for arrays that are at hand. Inputs that decide what is compiled are constants then, which is noted.
-pub fn import(setup: &mut Setup, feeds: &crate::feeds::Feeds, console: &super::console::Console) -> Result<frontend::Import> {
-    let declared = setup.model.inputs();
-    setup.options.shapes = feeds.shapes();
-    let (import, taken) = setup.model.import_given(&mut setup.options, &|name| feeds.constant(name, &declared))?;
-    for name in taken {
-        let name = crate::error::plain(&name, 60);
-        console.note(&format!("input {name:?} decides what is compiled; it is a constant here, as --bind {name}=FILE.npy makes it"));
-    }
-    import.notes.iter().for_each(|note| console.note(note));
-    Ok(import)
 }

@@ -397,7 +397,6 @@ impl<'a> Pattern<'a> {
     }
 
     /// The epilogue on all sums, and their way to rows. `None`: too few registers.
-    #[allow(clippy::needless_range_loop)]
     fn finish(&self, columns: &[usize], sums: &[Vec<V>], pool: &mut Pool, constants: (i64, &mut Cursor), w: &mut Writer) -> Option<()> {
         let mut emitter = Emitter::new(self.facts);
         let narrow = self.product.dtype.bytes() == 1;
