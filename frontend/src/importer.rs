@@ -67,6 +67,8 @@ pub struct Importer<'m, 'o> {
     /// Nodes seen, functions inlined.
     nodes: usize,
     faults: Vec<Fault>,
+    /// What was decided, and a user would want to know.
+    notes: Vec<String>,
     untold: usize,
     /// A budget is used up: nothing more is imported.
     stopped: bool,
@@ -82,6 +84,7 @@ pub fn import(model: &proto::Model, source: &dyn Source, options: &Options) -> R
         depth: 0,
         nodes: 0,
         faults: Vec::new(),
+        notes: Vec::new(),
         untold: 0,
         stopped: false,
     };
@@ -93,7 +96,7 @@ pub fn import(model: &proto::Model, source: &dyn Source, options: &Options) -> R
     if !importer.faults.is_empty() {
         return Err(importer.faults);
     }
-    let notes = importer.main(graph, &opsets, options);
+    importer.main(graph, &opsets, options);
     if importer.untold > 0 {
         let kind = importer.faults.iter().map(|f| f.kind).max().unwrap_or(Kind::Invalid);
         importer.faults.push(Fault::new(kind, format!("and {} more", importer.untold)));
@@ -108,7 +111,7 @@ pub fn import(model: &proto::Model, source: &dyn Source, options: &Options) -> R
         name: model.graph.as_ref().and_then(|g| g.name.clone()).unwrap_or_default(),
         producer: model.producer_name.clone().unwrap_or_default(),
         opset: opsets.get("").copied().unwrap_or(0),
-        notes,
+        notes: importer.notes,
     })
 }
 
@@ -165,8 +168,8 @@ impl<'m, 'o> Importer<'m, 'o> {
         opsets
     }
 
-    /// The main graph. The notes of what was decided.
-    fn main(&mut self, graph: &'m proto::Graph, opsets: &Opsets, options: &Options) -> Vec<String> {
+    /// The main graph.
+    fn main(&mut self, graph: &'m proto::Graph, opsets: &Opsets, options: &Options) {
         let declared: Vec<Declared> = graph.input.iter().map(signature::declared).collect();
         let mut sizing = Sizing::new(&declared, options);
         let mut scope = Scope { slots: HashMap::new(), parent: None, bound: None, opsets, path: String::new() };
@@ -184,6 +187,7 @@ impl<'m, 'o> Importer<'m, 'o> {
         for fault in std::mem::take(&mut sizing.faults) {
             self.fault(fault);
         }
+        self.notes = std::mem::take(&mut sizing.notes);
         let mut seen = std::collections::BTreeSet::new();
         for (info, declared) in graph.input.iter().zip(&declared) {
             let name = info.name.as_deref().unwrap_or("");
@@ -216,7 +220,6 @@ impl<'m, 'o> Importer<'m, 'o> {
         }
         self.nodes(&graph.node, &mut scope);
         self.outputs(graph, &scope);
-        sizing.notes
     }
 
     fn input(&mut self, info: &proto::ValueInfo, name: &str, shape: Vec<ir::Dim>) -> Result<Value, Fault> {
@@ -541,6 +544,17 @@ impl<'m, 'o> Importer<'m, 'o> {
     pub fn misfits(&self, first: usize) -> bool {
         let told = &self.faults[first.min(self.faults.len())..];
         !told.is_empty() && !self.stopped && self.untold == 0 && told.iter().all(|fault| fault.kind == Kind::Invalid)
+    }
+
+    /// Tells the user what was decided at the present node.
+    pub fn note(&mut self, what: &str) {
+        let note = match self.build.names.first() {
+            Some(node) => format!("{node}: {what}"),
+            None => what.to_string(),
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// Takes back the faults from number `first` on: what was tried is done in another way.

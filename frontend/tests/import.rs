@@ -387,19 +387,37 @@ fn branches_that_read_at_indices_must_be_known() {
 }
 
 #[test]
-fn a_branch_for_other_sizes_asks_for_the_condition() {
+fn a_branch_for_other_sizes_is_a_status_when_it_is_taken() {
     let shaped = |name: &str| {
         let nodes = vec![node("Reshape", &["x", name], &["r"], vec![])];
         graph(vec![], nodes, vec![value("r", FLOAT, &["a", "b"])])
     };
-    let attributes = vec![graph_attribute("then_branch", shaped("two")), graph_attribute("else_branch", shaped("three"))];
-    let inputs = vec![value("x", FLOAT, &["6"]), value("c", BOOL, &[])];
-    let written = model(13, graph(inputs, vec![node("If", &["c"], &["y"], attributes)], y(&["a", "b"])))
-        .constants(vec![ints_tensor("two", &[2], &[2, 3]), ints_tensor("three", &[2], &[4, 2])]);
-    let faults = written.faults(&Options::default());
+    let choice = |yes: &str, no: &str| {
+        let attributes = vec![graph_attribute("then_branch", shaped(yes)), graph_attribute("else_branch", shaped(no))];
+        let inputs = vec![value("x", FLOAT, &["6"]), value("c", BOOL, &[])];
+        model(13, graph(inputs, vec![node("If", &["c"], &["y"], attributes)], y(&["a", "b"]))).constants(vec![
+            ints_tensor("two", &[2], &[2, 3]),
+            ints_tensor("eight", &[2], &[4, 2]),
+            ints_tensor("ten", &[2], &[5, 2]),
+        ])
+    };
+    let condition = |holds: u8| Tensor::dense(Dtype::Bool, &[], vec![holds]);
+    for (written, fits, unfit) in [(choice("two", "eight"), 1, "else_branch"), (choice("eight", "two"), 0, "then_branch")] {
+        let import = written.import(&Options::default()).expect("one branch fits");
+        assert!(
+            import.notes.iter().any(|note| note.contains("If") && note.contains(unfit) && note.contains("status 4")),
+            "{:?}",
+            import.notes
+        );
+        let ran = |holds| ir::graph::eval::eval(&import.graph, &[counted(&[6]), condition(holds)]);
+        assert_eq!(ran(fits).expect("its sizes are these")[0].shape(), [2, 3]);
+        assert!(ran(1 - fits).is_err());
+    }
+    // where neither fits there is nothing to compile, unless the condition is known
+    let faults = choice("eight", "ten").faults(&Options::default());
     assert!(faults.contains("Reshape") && faults.contains("--bind c=FILE.npy"), "{faults}");
-    let options = Options { bind: [("c".to_string(), Tensor::dense(Dtype::Bool, &[], vec![1]))].into(), ..Options::default() };
-    assert!(written.import(&options).is_ok());
+    let options = Options { bind: [("c".to_string(), condition(1))].into(), ..Options::default() };
+    assert!(choice("two", "eight").import(&options).expect("one branch is left").notes.is_empty());
 }
 
 #[test]

@@ -84,6 +84,8 @@ pub fn branch(cx: &mut Cx) -> Made {
         && values.iter().all(|value| value.items.is_none())
     {
         cx.importer.untell(first);
+        let unfit = if wanted { "else_branch" } else { "then_branch" };
+        cx.importer.note(&format!("its {unfit} is for other sizes than these: a run that takes it ends with status 4"));
         return values.iter().map(|value| only_if(cx, &condition, wanted, value)).collect();
     }
     // a branch for other sizes than these does not matter once it is known that it is not taken

@@ -221,6 +221,18 @@ impl Moving {
         self.add(Op::Map { body }, &[x])
     }
 
+    /// Results of a convolution, NaN where its image has anything that is not finite: how far that reaches is open (docs/gir.md).
+    fn spread(&mut self, image: NodeId, results: NodeId) -> NodeId {
+        let ty = self.new.ty(image).clone();
+        let mut body = Body { params: 1, terms: Vec::new(), result: Arg::Param(0) };
+        body.result = body.push(ScalarOp::Mul, &[Arg::Param(0), Arg::Literal(Literal::number(ty.dtype, 0.0))]);
+        let zeros = self.add(Op::Map { body }, &[image]);
+        let axes = (1..ty.shape.len()).collect();
+        let sum = Op::Reduce { kind: ReduceKind::Sum, axes, prologue: Body::identity(), epilogue: Body::identity() };
+        let zero = self.add(sum, &[zeros]);
+        self.add(Op::Map { body: Body::of(ScalarOp::Add) }, &[results, zero])
+    }
+
     /// A wave of a large number is any number between -1 and 1 (`kernels::math`).
     fn lost_beyond(&mut self, x: NodeId, wave: NodeId) -> NodeId {
         self.seed += 1;
@@ -283,7 +295,9 @@ impl Moving {
             if computes && matches!(op, Op::Resize { .. }) {
                 ids[0] = self.finite(ids[0]);
             }
+            let image = matches!(op, Op::Conv { .. }).then(|| ids[0]).filter(|&x| self.new.ty(x).dtype.is_float());
             let sum = self.add(op, &ids);
+            let sum = image.map_or(sum, |image| self.spread(image, sum));
             let sum = (if computes { self.shake(sum) } else { sum }, exact && extras.is_empty());
             match epilogue {
                 Some(body) if !body.is_identity() => {

@@ -33,6 +33,9 @@ const MOST_CODE: u64 = 1 << 20;
 /// The same where somebody has to compile it again before it runs.
 const MOST_TRANSLATED: u64 = 128 << 10;
 
+/// Weights that are looked at, in bytes: of more than that nearly all would have to be zeros for the code to stay small.
+const MOST_WEIGHTS: usize = 64 << 20;
+
 /// Cycles that a vector takes on its way through a transposition, and how much longer products take than the loads and
 /// multiply-adds in them: measured over the table of the benchmark.
 const TURNED: f64 = 3.0;
@@ -41,10 +44,13 @@ const SLACK: f64 = 1.1;
 /// Emits `product` by an encoding of its zeros, if it has such and one is predicted to be worth it. `false` leaves nothing
 /// behind but the record of the choice.
 pub fn lower(product: &Product, way: Way, builder: &mut Builder) -> bool {
+    let open = !builder.when.is_empty() || builder.rows.is_some();
+    if open || product.macs < FEWEST_MACS {
+        return false;
+    }
     let Some(weights) = Weights::of(product, way) else { return false };
     let zeros = weights.zeros();
-    let open = !builder.when.is_empty() || builder.rows.is_some();
-    if zeros < FEWEST_ZEROS || open || product.macs < FEWEST_MACS {
+    if zeros < FEWEST_ZEROS {
         return false;
     }
     let facts = builder.facts;
@@ -92,12 +98,13 @@ struct Weights {
 }
 
 impl Weights {
-    /// `None` where they are not constants, several matrices, or multiplied in a way that has no single weights.
+    /// `None` where they are not constants, several matrices, more than are looked at, or multiplied in a way that has no single
+    /// weights.
     fn of(product: &Product, way: Way) -> Option<Weights> {
         let Right::Packed { matrices, .. } = &product.right else { return None };
         let [matrix] = &matrices[..] else { return None };
         let known = matches!(way, Way::Float | Way::Dot4 { swapped: false, .. });
-        if !known || product.n == 0 {
+        if !known || product.n == 0 || matrix.elements().saturating_mul(matrix.dtype().bytes()) > MOST_WEIGHTS {
             return None;
         }
         let bits: Vec<u32> =

@@ -91,8 +91,11 @@ impl<'a> Pattern<'a> {
     ) -> Result<Pattern<'a>, String> {
         let narrow = product.dtype.bytes() == 1;
         let group = if narrow { 16 } else { 4 };
-        if narrow || product.dtype.bytes() != 4 {
+        if !narrow && product.dtype.bytes() != 4 {
             return Err(format!("results of {}", product.dtype.name()));
+        }
+        if columns < group {
+            return Err(format!("too few registers for {group} sums"));
         }
         if product.n < group {
             return Err(format!("{} columns are fewer than {group}", product.n));
