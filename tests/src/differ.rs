@@ -50,6 +50,9 @@ pub fn beside(a: &Graph, b: &Graph) -> Graph {
     out
 }
 
+/// Said of a graph that is none to the reference interpreter: an index out of range, say.
+const REFUSED: &str = "the interpreter refuses it";
+
 /// What is wrong with what the interpreters say of a graph, if anything. `levels` may be none.
 pub fn interpreters(graph: &Graph, inputs: &[Tensor], levels: &[&Facts]) -> Option<String> {
     if let Err(wrong) = verify::verify(graph) {
@@ -62,7 +65,7 @@ pub fn interpreters(graph: &Graph, inputs: &[Tensor], levels: &[&Facts]) -> Opti
         Ok(_) => return Some("it reads back as another".into()),
         Err(error) => return Some(format!("it does not read back: {error}")),
     }
-    let Ok(doubt) = Doubt::new(graph, inputs) else { return Some("the interpreter refuses it".into()) };
+    let Ok(doubt) = Doubt::new(graph, inputs) else { return Some(REFUSED.into()) };
     let mut last = None;
     for recipe in Recipe::ALL {
         let mut after = graph.clone();
@@ -160,7 +163,9 @@ fn same_bits(wanted: &Tensor, got: &Tensor) -> Option<String> {
 pub fn smallest(graph: &Graph, seed: u64, judge: &dyn Fn(&Graph, &[Tensor]) -> Option<String>) -> String {
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let small = draw::shrink(graph, &mut |g| said(g, seed, judge).is_some());
+    // what a smaller one is refused for is another matter
+    let refused = said(graph, seed, judge).is_some_and(|what| what == REFUSED);
+    let small = draw::shrink(graph, &mut |g| said(g, seed, judge).is_some_and(|what| refused || what != REFUSED));
     std::panic::set_hook(quiet);
     let mut out = format!("seed {seed}: {}\n", said(&small, seed, judge).unwrap_or_default());
     for tensor in inputs(&small, seed) {

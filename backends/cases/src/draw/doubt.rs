@@ -292,7 +292,7 @@ impl Moving {
             // only a take may use a scan
             let shakes = computes && !matches!(op, Op::Take { .. });
             let mut ids: Vec<NodeId> = own.iter().map(|o| if shakes { self.shake(o.0) } else { o.0 }).collect();
-            if computes && matches!(op, Op::Resize { .. }) {
+            if computes && matches!(op, Op::Resize { .. }) && self.new.ty(ids[0]).dtype.is_float() {
                 ids[0] = self.finite(ids[0]);
             }
             let image = matches!(op, Op::Conv { .. }).then(|| ids[0]).filter(|&x| self.new.ty(x).dtype.is_float());
