@@ -9,6 +9,9 @@ const ARENA: u64 = 1 << 40;
 /// Bytes of an arena that are worth a word.
 const LARGE: u64 = 4 << 30;
 
+/// Turns of one node that the reference interpreter takes.
+const TURNS: u64 = 1 << 20;
+
 /// Bytes per element while the interpreter works on it.
 const WIDE: u64 = 8;
 
@@ -18,7 +21,8 @@ fn most(graph: &Graph, id: NodeId) -> u64 {
     graph.ty(id).shape.iter().fold(1, |n: u64, dim| n.saturating_mul(size(dim)))
 }
 
-/// What the interpreter would hold: all values that are computed, until their last use. Fault: too much, at the node that takes the most.
+/// What the interpreter would hold: all values that are computed, until their last use. Fault: too much, or too many turns, at the
+/// node that takes the most.
 pub fn reference(graph: &Graph) -> Result<(), Fault> {
     let order = graph.order();
     let mut last = vec![0; graph.bound()];
@@ -36,6 +40,12 @@ pub fn reference(graph: &Graph) -> Result<(), Fault> {
     order.iter().for_each(|&id| ends[last[id.index()]].push(id));
     let mut live = 0u64;
     for (step, &id) in order.iter().enumerate() {
+        if let Op::Scan { trips, .. } = graph.op(id)
+            && ir::graph::region::most_turns(trips, &graph.symbols) > TURNS
+        {
+            let what = format!("the reference interpreter would take {trips} turns; at most {TURNS} are taken");
+            return Err(Fault::limit(what).at(graph.label(id)).op(graph.op(id).mnemonic()));
+        }
         live = live.saturating_add(held(id));
         let work = if matches!(graph.op(id), Op::Const { .. } | Op::Input { .. }) { 0 } else { elements(id).saturating_mul(WIDE) };
         let bytes = live.saturating_add(work);
@@ -104,6 +114,19 @@ mod tests {
         let fault = reference(&of((1 << 30) - 1).expect("it parses")).expect_err("too large");
         assert_eq!((fault.kind, fault.op.as_deref()), (ir::Kind::Limit, Some("map")));
         assert!(inputs(&of(1 << 20).expect("it parses")).is_ok() && inputs(&of(1 << 32).expect("it parses")).is_err());
+    }
+
+    #[test]
+    fn turns_have_an_end() {
+        let of = |turns: u64| {
+            let text = format!(
+                "graph {{\n  %0: f32[2] = input \"x\"\n  %1: f32[2] = scan %0 {{trips={turns}, carried=1, sequences=[], stacks=[]}} turn graph {{\n    %0: f32[2] = input \"s\"\n    %1: f32[2] = map %0 do {{ neg(a) }}\n    return %1 \"t\"\n  }}\n  %2: f32[2] = take %1 {{index=0, ty=f32[2]}}\n  return %2 \"y\"\n}}"
+            );
+            ir::graph::text::parse(&text, &|_| None).expect("it parses")
+        };
+        assert!(reference(&of(TURNS)).is_ok());
+        let fault = reference(&of(TURNS + 1)).expect_err("too many");
+        assert_eq!((fault.kind, fault.op.as_deref()), (ir::Kind::Limit, Some("scan")));
     }
 
     #[test]

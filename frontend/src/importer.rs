@@ -559,6 +559,10 @@ impl<'m, 'o> Importer<'m, 'o> {
 
     /// Takes back the faults from number `first` on: what was tried is done in another way.
     pub fn untell(&mut self, first: usize) {
+        // none was left out before there were so many
+        if first < self.build.limits.faults {
+            self.untold = 0;
+        }
         self.faults.truncate(first);
     }
 

@@ -12,6 +12,37 @@ use crate::cx::{Cx, axis};
 /// Elements of a list that is followed.
 const LONGEST: usize = 64;
 
+/// Terms and factors of a dimension that is followed.
+const MOST: usize = 256;
+/// Coefficients below that are exact.
+const EXACT: u64 = 1 << 62;
+
+/// Fault: what comes of two dimensions is longer than is followed, or its coefficients leave what they are exact in.
+fn within(op: &str, a: &Dim, b: &Dim) -> Result<(), Fault> {
+    let (length, largest) = match op {
+        "Mul" => (
+            a.length().saturating_mul(b.length()),
+            a.largest().saturating_mul(b.largest()).saturating_mul(a.length().min(b.length()) as u64),
+        ),
+        _ => (a.length() + b.length(), a.largest().saturating_add(b.largest())),
+    };
+    if length > MOST {
+        return Err(Fault::limit(format!("it computes a dimension of about {length} terms and factors; at most {MOST} are followed")));
+    }
+    if largest >= EXACT {
+        return Err(Fault::limit("it computes a dimension with a coefficient of 2^62 or more"));
+    }
+    Ok(())
+}
+
+/// Two lists, or a list and one number, element by element. `None`: their lengths do not fit.
+fn pairs(first: &[Dim], second: &[Dim]) -> Option<Vec<(Dim, Dim)>> {
+    let length = first.len().max(second.len());
+    let fit = |list: &[Dim]| list.len() == length || list.len() == 1;
+    let pair = |i: usize| (first[i % first.len()].clone(), second[i % second.len()].clone());
+    (fit(first) && fit(second)).then(|| (0..length).map(pair).collect())
+}
+
 /// The outputs of a node that computes with symbolic dimensions; `None` when it is not such a node.
 pub fn import(op: &str, cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
     if op == "Shape" || op == "Size" || !cx.inputs.iter().flatten().any(|v| v.dims.is_some()) {
@@ -98,13 +129,10 @@ pub fn import(op: &str, cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
         }
         "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" if lists.len() == 2 => {
             let Some((second, other)) = get(1) else { return Ok(None) };
-            let length = first.len().max(second.len());
-            if ![1, length].contains(&first.len()) || ![1, length].contains(&second.len()) {
-                return Ok(None);
-            }
-            let mut out = Vec::with_capacity(length);
-            for i in 0..length {
-                let (a, b) = (first[i % first.len()].clone(), second[i % second.len()].clone());
+            let Some(pairs) = pairs(&first, &second) else { return Ok(None) };
+            let mut out = Vec::with_capacity(pairs.len());
+            for (a, b) in pairs {
+                within(op, &a, &b)?;
                 out.push(match op {
                     "Add" => a + b,
                     "Sub" => a - b,
@@ -127,10 +155,11 @@ pub fn import(op: &str, cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
         }
         "Equal" => {
             let Some((second, other)) = get(1) else { return Ok(None) };
-            let length = first.len().max(second.len());
-            let mut out = Vec::with_capacity(length);
-            for i in 0..length {
-                let difference = first[i % first.len()].clone() - second[i % second.len()].clone();
+            let Some(pairs) = pairs(&first, &second) else { return Ok(None) };
+            let mut out = Vec::with_capacity(pairs.len());
+            for (a, b) in pairs {
+                within(op, &a, &b)?;
+                let difference = a - b;
                 let (low, high) = difference.bounds(&cx.graph.symbols);
                 match () {
                     () if low == 0 && high == 0 => out.push(1u8),
@@ -138,13 +167,19 @@ pub fn import(op: &str, cx: &mut Cx) -> Result<Option<Vec<Value>>, Fault> {
                     () => return Ok(None),
                 }
             }
-            let shape: &[usize] = if rank.max(other) == 0 { &[] } else { &[length] };
+            let length = [out.len()];
+            let shape: &[usize] = if rank.max(other) == 0 { &[] } else { &length };
             return Ok(Some(vec![cx.constant(Tensor::dense(Dtype::Bool, shape, out))]));
         }
         "ReduceProd" => {
             cx.attrs.ignore(&["axes", "noop_with_empty_axes"]);
             let rank = usize::from(cx.attrs.flag("keepdims", true)?);
-            (vec![ir::dim::product(&first)], rank)
+            let mut product = Dim::from(1i64);
+            for dim in &first {
+                within("Mul", &product, dim)?;
+                product = product * dim.clone();
+            }
+            (vec![product], rank)
         }
         _ => return Ok(None),
     };

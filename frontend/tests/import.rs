@@ -81,6 +81,34 @@ fn dimensions_can_be_used_as_data() {
 }
 
 #[test]
+fn arithmetic_on_dimensions_has_ends() {
+    let options = Options { dims: [("n".to_string(), Extent::Range(1, 4))].into(), ..Options::default() };
+    let of = |nodes: Vec<onnx_protobuf::NodeProto>| {
+        let all = [vec![node("Shape", &["x"], &["t0"], vec![])], nodes, vec![node("Reshape", &["x", "t12"], &["y"], vec![])]].concat();
+        let lists = vec![ints_tensor("one", &[1], &[1]), ints_tensor("far", &[1], &[1 << 61]), ints_tensor("three", &[3], &[1, 2, 3])];
+        model(13, graph(x(&["n"]), all, y(&["m"]))).constants(lists)
+    };
+    // a polynomial that is squared over and over
+    let squares = (0..12).map(|i| {
+        let (from, to) = (format!("t{i}"), format!("t{}", i + 1));
+        let more = format!("more{i}");
+        vec![node("Add", &[&from, "one"], &[&more], vec![]), node("Mul", &[&more, &more], &[&to], vec![])]
+    });
+    let faults = of(squares.flatten().collect()).faults(&options);
+    assert!(faults.starts_with("Limit") && faults.contains("Mul") && faults.contains("terms and factors"), "{faults}");
+    let far = vec![node("Mul", &["t0", "far"], &["a"], vec![]), node("Mul", &["a", "far"], &["t12"], vec![])];
+    let faults = of(far).faults(&options);
+    assert!(faults.starts_with("Limit") && faults.contains("2^62"), "{faults}");
+    // lists that do not broadcast are refused as everywhere, those of nothing are equal in nothing
+    let unlike = vec![node("Concat", &["t0", "t0"], &["a"], vec![int("axis", 0)]), node("Equal", &["a", "three"], &["t12"], vec![])];
+    assert!(of(unlike).faults(&options).contains("do not broadcast"));
+    let nodes = vec![node("Shape", &["x"], &["s"], vec![]), node("Equal", &["none", "s"], &["y"], vec![])];
+    let nothing = model(13, graph(x(&["n"]), nodes, vec![value("y", BOOL, &["0"])])).constants(vec![ints_tensor("none", &[0], &[])]);
+    let import = nothing.import(&options).expect("it has no elements");
+    assert_eq!(import.graph.ty(import.graph.outputs()[0].1).fixed(), Some(vec![0]));
+}
+
+#[test]
 fn everything_unsupported_is_told_at_once() {
     let nodes = vec![
         node("Frobnicate", &["x"], &["a"], vec![]),

@@ -45,6 +45,20 @@ impl Dim {
         }
     }
 
+    /// How long it is: its terms and their factors, those of divided dimensions too.
+    pub fn length(&self) -> usize {
+        let of = |atom: &Atom| match atom {
+            Atom::Symbol(_) => 1,
+            Atom::FloorDiv(inner, _) => 1 + inner.length(),
+        };
+        self.0.iter().map(|(atoms, _)| 1 + atoms.iter().map(of).sum::<usize>()).sum()
+    }
+
+    /// The largest magnitude among its coefficients.
+    pub fn largest(&self) -> u64 {
+        self.0.iter().map(|(_, c)| c.unsigned_abs()).max().unwrap_or(0)
+    }
+
     /// The name, when this is one symbol and nothing else.
     pub fn as_symbol(&self) -> Option<&str> {
         match self.0.as_slice() {

@@ -14,7 +14,7 @@ pub fn scan(node: &Node, operands: &[&Tensor], sizes: &Sizes) -> Result<Vec<Tens
     let Some(turns) = turns else { return Err(EvalError::Symbolic(format!("the number of turns {trips} is not fixed"))) };
     let graph = region.graph();
     let mut state: Vec<Tensor> = operands[..*carried].iter().map(|&t| t.clone()).collect();
-    let mut rows: Vec<Vec<Tensor>> = vec![Vec::with_capacity(turns); stacks.len()];
+    let mut rows: Vec<Vec<Tensor>> = vec![Vec::new(); stacks.len()];
     let place = |order: Rows, turn: usize| if order == Rows::Forward { turn } else { turns - 1 - turn };
     for turn in 0..turns {
         let mut inputs = state.clone();
