@@ -2,7 +2,7 @@
 //! measurements taught. A prediction ranks ways to compute one thing; it is no promise of a time.
 
 pub mod peak;
-mod rates;
+pub(crate) mod rates;
 pub mod work;
 
 pub use ir::program::Candidate;

@@ -28,7 +28,7 @@ fn main() -> Result<(), String> {
     if bytes {
         given.remove(0);
     }
-    let given: Vec<(usize, usize, usize)> = given.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+    let given: Vec<(usize, usize, usize)> = given.iter().map(|text| bench::sizes(text)).collect::<Result<_, _>>()?;
     let shapes = if given.is_empty() { SHAPES } else { &given };
     println!(
         "{:<15} {:<14} {:<18} {:<16} {:>8} {:>7} {:>8} {:>9}",
@@ -140,13 +140,4 @@ fn time(facts: &Facts, (m, n, k): (usize, usize, usize), factors: &Factors) -> R
         percent(median)
     );
     Ok(())
-}
-
-fn parse(text: &str) -> Result<(usize, usize, usize), String> {
-    let sizes: Vec<usize> =
-        text.split('x').map(|part| part.parse().map_err(|_| format!("`{text}` is not MxNxK"))).collect::<Result<_, _>>()?;
-    match sizes[..] {
-        [m, n, k] if m * n * k > 0 => Ok((m, n, k)),
-        _ => Err(format!("`{text}` is not MxNxK")),
-    }
 }

@@ -43,7 +43,7 @@ fn main() -> Result<(), String> {
         at.map(|at| given.remove(at)).is_some()
     };
     let (bytes, only) = (take("bytes"), take("v4"));
-    let given: Vec<(usize, usize, usize)> = given.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
+    let given: Vec<(usize, usize, usize)> = given.iter().map(|text| bench::sizes(text)).collect::<Result<_, _>>()?;
     let shapes = if given.is_empty() { SHAPES } else { &given };
     println!(
         "{:<15} {:<12} {:<13} {:>5} {:>9} {:>9}  {:<30} {:<16}",
@@ -202,13 +202,4 @@ fn time(facts: &Facts, (m, n, k): (usize, usize, usize), pattern: Pattern, share
         1.0 / taken
     );
     Ok(taken)
-}
-
-fn parse(text: &str) -> Result<(usize, usize, usize), String> {
-    let sizes: Vec<usize> =
-        text.split('x').map(|part| part.parse().map_err(|_| format!("`{text}` is not MxNxK"))).collect::<Result<_, _>>()?;
-    match sizes[..] {
-        [m, n, k] if m * n * k > 0 => Ok((m, n, k)),
-        _ => Err(format!("`{text}` is not MxNxK")),
-    }
 }

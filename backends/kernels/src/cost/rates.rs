@@ -78,11 +78,11 @@ impl Rates {
 const FILLED: f64 = 0.95;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use ir::kernel::facts::{Menu, MinMax};
 
-    const FACTS: Facts = Facts {
+    pub(crate) const FACTS: Facts = Facts {
         name: "nobody's",
         vector_bytes: 32,
         vectors: 16,

@@ -67,21 +67,9 @@ pub(super) fn pieces(mut outer: Vec<Level>, x: &Level, height: usize, worth: usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ir::kernel::facts::{Menu, MinMax};
+    use crate::cost::rates::tests;
 
-    const FACTS: Facts = Facts {
-        name: "nobody's",
-        vector_bytes: 64,
-        vectors: 32,
-        generals: 15,
-        fused: true,
-        min_max: MinMax::Ieee,
-        menu: Menu::PLAIN,
-        caches: [32 << 10, 1 << 20, 2 << 20],
-        accumulators: 8,
-        reach: i32::MAX,
-        unroll: 4,
-    };
+    const FACTS: Facts = Facts { vector_bytes: 64, vectors: 32, ..tests::FACTS };
 
     #[test]
     fn strips_cover_all_rows_and_no_more() {
